@@ -1,0 +1,170 @@
+"""The `locheads` command: run the study, ground one picture, write the data, train the specimen.
+
+A problem that the user can mend is one line on stderr and exit status 2. Everything heavy is imported
+inside the commands, so that `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from locheads.errors import LocheadsError
+
+app = typer.Typer(
+    help="Localization heads: the few attention heads of a vision-language model that ground a phrase.\n\n"
+    "A companion to arXiv 2503.06287. `locheads run` redoes the study in its notebooks; `locheads ground` "
+    "tries the heads on a picture of yours.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    rich_markup_mode="markdown",
+)
+train_app = typer.Typer(help="Train what the repository ships weights of.", no_args_is_help=True)
+app.add_typer(train_app, name="train")
+
+
+class Part(StrEnum):
+    """What of the specimen can be trained by itself, in the order of the recipe."""
+
+    tags = "tags"
+    answers = "answers"
+    segmenter = "segmenter"
+
+
+@app.command()
+def run(
+    notebooks: Annotated[
+        list[str] | None,
+        typer.Argument(help="Numbers or names, as in `01 03`; none means all, in order."),
+    ] = None,
+    parameter: Annotated[
+        list[str] | None,
+        typer.Option("-p", "--parameter", metavar="NAME=VALUE", help="A parameter; repeat for more."),
+    ] = None,
+    preset: Annotated[
+        str | None, typer.Option(help="YAML file of parameters, or the name of one in `notebooks/params`.")
+    ] = None,
+    world: Annotated[
+        str | None,
+        typer.Option(help="Name under which the outcome is kept. Default: specimen."),
+    ] = None,
+    in_place: Annotated[
+        bool, typer.Option("--in-place", help="Then put the executed copies in the place of the notebooks.")
+    ] = False,
+) -> None:
+    """Run notebooks of the study, headlessly and strictly.
+
+    A parameter that none of the notebooks has, or of another type than in the notebook, is refused before
+    anything runs. Paths among the parameters count from `notebooks/`. Parameters on the command line win over
+    those of the preset; a preset may hold parameters of notebooks that are not run.
+
+    Executed copies go to `runs/WORLD/`, named numbers to `results/WORLD/`, pictures to `figures/WORLD/`.
+
+    Examples: `locheads run`, `locheads run 03 -p k=5 --world five-heads`,
+    `locheads run --preset llava-1.5-7b`.
+    """
+    from locheads import headlines, study
+
+    names = notebooks or []
+    given, named = study.gather(names, parameter or [], preset)
+    if in_place and (given or named or world):
+        raise LocheadsError("--in-place runs the notebooks as they are: leave out -p, --preset and --world")
+    finished = []
+    for one in study.run_study(names, given, world or named or study.SPECIMEN):
+        finished.append(one)
+        if in_place:
+            study.refresh(one)
+    typer.echo("\n" + headlines.report(finished, world or named or study.SPECIMEN))
+
+
+@app.command()
+def ground(
+    image: Annotated[Path, typer.Argument(help="A picture file.")],
+    expression: Annotated[str, typer.Argument(help='What to find, as in "the red circle on the left".')],
+    model: Annotated[
+        str, typer.Option(help="`specimen`, or a model that transformers can load: a hub name or a folder.")
+    ] = "specimen",
+    heads: Annotated[
+        str | None, typer.Option(help="Heads to use, as in `L3H2,L4H1`. Default: those notebook 01 selected.")
+    ] = None,
+    world: Annotated[str, typer.Option(help="The world whose selected heads to use.")] = "specimen",
+    output: Annotated[Path, typer.Option(help="Where the overlay goes: .png, .pdf, .svg or .jpg.")] = Path(
+        "overlay.png"
+    ),
+) -> None:
+    """Find what an EXPRESSION refers to in an IMAGE, and draw map, mask and box over it.
+
+    The heads are those that notebook 01 selected in the world; for a model of yours, run it first
+    (`locheads run 01 -p model=… --world NAME`), then give `--world NAME`.
+
+    Example: `locheads ground scene.jpg "the large star" --output star.png`
+    """
+    from locheads import demo
+
+    found = demo.ground_file(image, expression, model, heads, world, output)
+    typer.echo(found)
+
+
+@app.command()
+def data(
+    root: Annotated[
+        Path | None, typer.Option(help="Folder to write to. Default: data/specimen of the repository.")
+    ] = None,
+) -> None:
+    """Write the specimen's data set: scenes and expressions in the layouts of RefCOCO and ReasonSeg.
+
+    The same bytes every time. What is there and whole already is left as it is. The notebooks do this by
+    themselves; the command is for a look at the files.
+    """
+    from locheads.specimen.dataset import ensure_dataset
+
+    written = ensure_dataset(root) if root else ensure_dataset()
+    typer.echo(f"The specimen's data set is in {written}")
+
+
+@train_app.command("specimen")
+def train_specimen(
+    part: Annotated[Part | None, typer.Option(help="One part only. Default: all three, in order.")] = None,
+    minutes: Annotated[
+        float | None,
+        typer.Option(min=0.0, help="Stop after so many minutes; the next call goes on."),
+    ] = None,
+) -> None:
+    """Train the specimen again: the vision tower on tags, the model on answers, the segmenter.
+
+    Hours on two CPU cores, minutes on a GPU. Checkpointed: a second call resumes. The weights in the
+    repository are replaced only when a part is done.
+    """
+    from locheads.specimen.recipe import train_part
+
+    for one in [part] if part else list(Part):
+        train_part(one.value, minutes)
+
+
+def main() -> None:
+    """Entry point: a `LocheadsError` or a full disk is one line on stderr and exit status 2."""
+    from locheads.files import explained
+
+    try:
+        app()
+    except LocheadsError as error:
+        _fail(error)
+    except OSError as error:
+        known = explained(error, error.filename or "writing")
+        if known is None:
+            raise
+        _fail(known)
+
+
+def _fail(error: LocheadsError) -> None:
+    print("locheads:", " ".join(str(error).split()), file=sys.stderr)
+    raise SystemExit(2)
+
+
+if __name__ == "__main__":
+    main()

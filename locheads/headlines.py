@@ -1,0 +1,101 @@
+"""The closing table of a run: each notebook's time and headline numbers, beside the paper's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from locheads import paper
+from locheads.study import SPECIMEN, Finished
+
+
+@dataclass(frozen=True)
+class Headline:
+    """A result worth the closing table, and what the paper reports for LLaVA-1.5-7B, with the place."""
+
+    notebook: str
+    key: str
+    paper: str = "-"
+    source: str = ""
+
+
+MODEL = "LLaVA-1.5-7B"
+
+
+def _reported(key: str, task: str, dataset: str) -> Headline:
+    entry = paper.reported(task, MODEL, dataset, "val")
+    return Headline("03_grounding", key, f"{entry.value / 100:.3f}", entry.table)
+
+
+def _paper_heads() -> str:
+    first, *others = (f"L{layer} H{head}" for layer, head in paper.HEADS[MODEL])
+    return ", ".join([f"{first} {paper.FREQUENCY_OF_L14_H24:.0f}%", *others])
+
+
+HEADLINES = (
+    Headline("01_head_profiling", "selected_heads", _paper_heads(), "named in the text"),
+    Headline(
+        "02_iou_frequency_correlation", "spearman_rho", f"> {paper.SPEARMAN_FLOOR}", "each of ten models"
+    ),
+    Headline("02_iou_frequency_correlation", "n_heads"),
+    _reported("rec_acc50_refcoco_val", "rec", "refcoco"),
+    Headline("03_grounding", "rec_acc50_refcoco_val_random"),
+    _reported("rec_acc50_refcoco+_val", "rec", "refcoco+"),
+    _reported("rec_acc50_refcocog_val", "rec", "refcocog"),
+    _reported("res_ciou_refcoco_val", "res", "refcoco"),
+)
+"""In the order of the table. Acc@0.5 and cIoU are fractions here; the paper prints per cent."""
+
+
+def report(finished: Sequence[Finished], world: str) -> str:
+    """The table: notebook, seconds, headline numbers here and in the paper.
+
+    Args:
+        finished: What ran, in order. A headline that a notebook did not save is left out.
+        world: Name of the world, for the heading.
+    """
+    titles = ("notebook", "seconds", "number", "here", "paper", "")
+    rows = [titles, *(row for one in finished for row in _rows(one))]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(titles))]
+    lines = [_line(row, widths) for row in rows]
+    lines.insert(1, "-" * max(map(len, lines)))
+    total = sum(one.seconds for one in finished)
+    return "\n".join([_heading(world), "", *lines, "", f"{len(finished)} notebooks in {total:.0f} seconds"])
+
+
+def _line(row: tuple[str, ...], widths: list[int]) -> str:
+    return "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+
+
+def _heading(world: str) -> str:
+    models = "a small model on generated scenes" if world == SPECIMEN else "your model and data"
+    return (
+        f"'here' is the world '{world}' ({models}), 'paper' is {MODEL} on the real data sets:\n"
+        "different models and data, side by side to compare the pattern, not the values."
+    )
+
+
+def _rows(one: Finished) -> Iterator[tuple[str, ...]]:
+    """One row a headline; notebook and seconds only on the first."""
+    first = (one.notebook, f"{one.seconds:.1f}")
+    for headline in HEADLINES:
+        if headline.notebook == one.notebook and headline.key in one.results:
+            yield (*first, headline.key, shown(one.results[headline.key]), headline.paper, headline.source)
+            first = ("", "")
+    if first[0]:
+        yield (*first, "", "", "", "")
+
+
+def shown(value: Any) -> str:
+    """A result as text: floats to three digits, records with layer and head as `L14 H24 45%`."""
+    if isinstance(value, list):
+        return ", ".join(map(_shown_head, value))
+    return f"{value:.3f}" if isinstance(value, float) else str(value)
+
+
+def _shown_head(record: dict[str, Any]) -> str:
+    if not {"layer", "head"} <= record.keys():
+        return " ".join(map(str, record.values()))
+    frequency = f" {record['frequency']:.0%}" if "frequency" in record else ""
+    return f"L{record['layer']} H{record['head']}{frequency}"

@@ -1,0 +1,96 @@
+"""Execute one notebook through papermill, in a kernel of this very Python."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import nbformat
+from jupyter_client.kernelspec import KernelSpecManager
+from jupyter_client.manager import AsyncKernelManager
+from nbclient.exceptions import DeadKernelError
+from papermill import execute_notebook
+from papermill.exceptions import PapermillExecutionError
+from traitlets import default
+
+from locheads.errors import LocheadsError
+from locheads.files import replacing
+
+
+class OwnKernel(AsyncKernelManager):
+    """Starts ipykernel in the running interpreter, whatever kernels are installed on the machine.
+
+    `python3` may name a kernel of another environment (a user's or a folder's of `JUPYTER_PATH`).
+    Without folders to search, jupyter_client is left with ipykernel's own specification, whose
+    interpreter is `sys.executable`.
+    """
+
+    @default("kernel_spec_manager")
+    def _only_the_native_kernel(self) -> KernelSpecManager:
+        return KernelSpecManager(kernel_dirs=[])
+
+
+def execute(notebook: Path, executed: Path, parameters: dict[str, Any]) -> None:
+    """Execute a notebook in its own folder and keep the executed copy, finished or not.
+
+    Args:
+        notebook: The notebook; it is not changed.
+        executed: Where the executed copy goes; written whole or not at all.
+        parameters: Values that replace the defaults of its parameters cell.
+
+    Raises:
+        LocheadsError: A cell raised, or the kernel died: the message names notebook and cell.
+            Or the disk is full.
+    """
+    failure = None
+    with replacing(executed) as partial:
+        try:
+            _papermill(notebook, partial, parameters)
+        except PapermillExecutionError as error:
+            failure = f"{_cell(error.source, error.exec_count)}: {error.ename}: {_first_line(error.evalue)}"
+        except DeadKernelError:
+            failure = f"{_last_started(partial)}: its kernel died, often for lack of memory"
+    if failure:
+        raise LocheadsError(f"{notebook.name} failed at {failure} (executed copy: {executed})")
+
+
+def _papermill(notebook: Path, executed: Path, parameters: dict[str, Any]) -> None:
+    execute_notebook(
+        notebook,
+        executed,
+        parameters=parameters,
+        cwd=notebook.parent,
+        kernel_name="python3",
+        language="python",
+        kernel_manager_class=OwnKernel,
+        record_timing=False,
+        progress_bar={"desc": notebook.stem},
+    )
+
+
+def refresh(notebook: Path, executed: Path) -> None:
+    """Put an executed copy in the place of its notebook, without times and traces of papermill."""
+    document = nbformat.read(executed, as_version=4)
+    for part in (document, *document.cells):
+        part.metadata.pop("papermill", None)
+    for cell in document.cells:
+        cell.metadata.pop("execution", None)
+        if not cell.metadata.get("tags", True):
+            del cell.metadata["tags"]
+    document.metadata["language_info"] = {"name": "python"}
+    with replacing(notebook) as partial:
+        nbformat.write(document, partial)
+
+
+def _cell(source: str, count: int | None) -> str:
+    return f"In [{count}] `{_first_line(source)}`"
+
+
+def _last_started(executed: Path) -> str:
+    cells = nbformat.read(executed, as_version=4).cells
+    started = [cell for cell in cells if cell.metadata.get("papermill", {}).get("start_time")]
+    return f"`{_first_line(started[-1].source)}`" if started else "its start"
+
+
+def _first_line(text: str) -> str:
+    return next((line.strip() for line in text.splitlines() if line.strip()), "")

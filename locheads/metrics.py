@@ -1,0 +1,200 @@
+"""How good a box, a mask or a ranking is: IoU, Acc@0.5, cIoU, gIoU, and Spearman's rho with an interval.
+
+Scores are shares in [0, 1]; the paper prints percent. Intervals are bootstrap percentile intervals.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float, Int, Real
+from scipy import stats
+
+_BLOCK = 2**22  # values resampled at a time: bounds the memory, not the result
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A bootstrap interval; both ends are NaN when no resample had a value."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Correlation:
+    """Spearman's rho of `n` pairs, its two-sided p-value and its bootstrap interval."""
+
+    rho: float
+    p_value: float
+    low: float
+    high: float
+    n: int
+
+
+@dataclass(frozen=True, eq=False)
+class Overlap:
+    """Pixels that two masks share and pixels that either has, one value a pair."""
+
+    intersection: Int[np.ndarray, "*batch"]
+    union: Int[np.ndarray, "*batch"]
+
+    @property
+    def iou(self) -> Float[np.ndarray, "*batch"]:
+        """Intersection over union; 1 where both masks are empty, as LISA's evaluation counts it."""
+        return np.where(self.union > 0, self.intersection / np.maximum(self.union, 1), 1.0)
+
+
+def box_iou(a: Real[np.ndarray, "n 4"], b: Real[np.ndarray, "n 4"]) -> Float[np.ndarray, " n"]:
+    """IoU of box i of `a` with box i of `b`, xyxy and half-open; 0 where neither has an area."""
+    sides = np.minimum(a[:, 2:], b[:, 2:]) - np.maximum(a[:, :2], b[:, :2])
+    common = np.maximum(sides, 0).prod(axis=1)
+    union = _box_area(a) + _box_area(b) - common
+    return np.divide(common, union, out=np.zeros(len(a)), where=union > 0)
+
+
+def _box_area(boxes: Real[np.ndarray, "n 4"]) -> Real[np.ndarray, " n"]:
+    return np.maximum(boxes[:, 2:] - boxes[:, :2], 0).prod(axis=1)
+
+
+def mask_overlap(
+    a: Bool[np.ndarray, "*batch height width"], b: Bool[np.ndarray, "*batch height width"]
+) -> Overlap:
+    """Counts the pixels in both masks and in either."""
+    return Overlap(
+        intersection=np.asarray(np.count_nonzero(a & b, axis=(-2, -1))),
+        union=np.asarray(np.count_nonzero(a | b, axis=(-2, -1))),
+    )
+
+
+def mask_iou(
+    a: Bool[np.ndarray, "*batch height width"], b: Bool[np.ndarray, "*batch height width"]
+) -> Float[np.ndarray, "*batch"]:
+    """IoU of mask with mask; 1 where both are empty."""
+    return mask_overlap(a, b).iou
+
+
+def accuracy(ious: Float[np.ndarray, " n"], at: float = 0.5) -> float:
+    """The share of samples whose IoU is at least `at`: Acc@0.5, the score of REC.
+
+    Raises:
+        ValueError: When there is no sample.
+    """
+    return _mean(ious >= at)
+
+
+def ciou(intersections: Real[np.ndarray, " n"], unions: Real[np.ndarray, " n"]) -> float:
+    """Cumulative IoU: the sum of intersections over the sum of unions. Large objects weigh most.
+
+    The score of RES.
+
+    Raises:
+        ValueError: When the unions sum to nothing.
+    """
+    if unions.sum() <= 0:
+        raise ValueError("the cumulative IoU needs a union that is not empty")
+    return float(intersections.sum() / unions.sum())
+
+
+def giou(ious: Float[np.ndarray, " n"]) -> float:
+    """The mean of the samples' IoUs, which ReasonSeg calls gIoU (not the *generalised* IoU of boxes).
+
+    Raises:
+        ValueError: When there is no sample.
+    """
+    return _mean(ious)
+
+
+def _mean(values: np.ndarray) -> float:
+    if values.size == 0:
+        raise ValueError("a score needs at least one sample")
+    return float(values.mean())
+
+
+def spearman(
+    x: Real[np.ndarray, " n"],
+    y: Real[np.ndarray, " n"],
+    resamples: int = 2000,
+    seed: int = 0,
+    confidence: float = 0.95,
+) -> Correlation:
+    """Spearman's rank correlation, ties by mean rank, with p-value (t-distribution) and bootstrap interval.
+
+    The paper correlates the selection frequency of heads with their mean IoU.
+
+    Args:
+        x: The first value of each pair, finite.
+        y: The second value of each pair, finite.
+        resamples: How often the pairs are drawn anew for the interval. A draw in which x or y is constant has
+            no correlation and is left out.
+        seed: Of the draws.
+        confidence: Of the interval.
+
+    Returns:
+        The correlation. All four values are NaN where there is none: fewer than three pairs, or a constant
+        side.
+
+    Raises:
+        ValueError: When a value is not finite.
+    """
+    if not (np.isfinite(x).all() and np.isfinite(y).all()):
+        raise ValueError("a rank correlation needs finite values")
+    n = len(x)
+    if n < 3 or np.ptp(x) == 0 or np.ptp(y) == 0:
+        return Correlation(np.nan, np.nan, np.nan, np.nan, n)
+    result = stats.spearmanr(x, y)
+    pairs = np.stack([x, y], axis=-1)
+    interval = bootstrap_interval(pairs, _rank_correlation, resamples, seed, confidence)
+    return Correlation(float(result.statistic), float(result.pvalue), interval.low, interval.high, n)
+
+
+def _rank_correlation(pairs: Real[np.ndarray, "resample n 2"]) -> Float[np.ndarray, " resample"]:
+    """Spearman's rho of each resample; NaN where one side is constant."""
+    ranks = stats.rankdata(pairs, axis=1)
+    ranks -= ranks.mean(axis=1, keepdims=True)
+    x, y = ranks[..., 0], ranks[..., 1]
+    scale = np.sqrt((x**2).sum(axis=1) * (y**2).sum(axis=1))
+    return np.divide((x * y).sum(axis=1), scale, out=np.full(len(pairs), np.nan), where=scale > 0)
+
+
+def _resample_means(values: Real[np.ndarray, "resample n"]) -> Float[np.ndarray, " resample"]:
+    return values.mean(axis=1)
+
+
+def bootstrap_interval(
+    values: Real[np.ndarray, "n ..."],
+    statistic: Callable[[np.ndarray], np.ndarray] = _resample_means,
+    resamples: int = 2000,
+    seed: int = 0,
+    confidence: float = 0.95,
+) -> Interval:
+    """The bootstrap percentile interval of a statistic of `n` samples.
+
+    Args:
+        values: One value a sample, or one row (an intersection and a union, say).
+        statistic: From `[resample n ...]` to `[resample]`, the mean by default. Resamples for which it is NaN
+            are left out.
+        resamples: How often `n` samples are drawn with replacement.
+        seed: Of the draws; same seed, same interval.
+        confidence: Of the interval.
+
+    Raises:
+        ValueError: When there is no sample.
+    """
+    if len(values) == 0:
+        raise ValueError("a bootstrap needs at least one sample")
+    rng = np.random.default_rng(seed)
+    block = max(1, _BLOCK // values.size)
+    results = [
+        statistic(values[rng.integers(len(values), size=(min(block, resamples - done), len(values)))])
+        for done in range(0, resamples, block)
+    ]
+    estimates = np.concatenate(results)
+    estimates = estimates[~np.isnan(estimates)]
+    if estimates.size == 0:
+        return Interval(np.nan, np.nan)
+    tail = 50 * (1 - confidence)
+    low, high = np.percentile(estimates, [tail, 100 - tail])
+    return Interval(float(low), float(high))

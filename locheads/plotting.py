@@ -1,0 +1,163 @@
+"""The figures: each takes results and gives a matplotlib figure, colour-blind safe."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import seaborn as sns
+from jaxtyping import Bool, Float
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Polygon, Rectangle
+from PIL import Image
+
+from locheads.criteria import Threshold
+from locheads.geometry import Window
+from locheads.grounding import Grounding
+from locheads.metrics import Correlation
+from locheads.selection import Head
+
+PALETTE = sns.color_palette("colorblind")
+FOUND, TRUE, MUTED = PALETTE[1], PALETTE[0], (0.6, 0.6, 0.6)
+sns.set_theme(style="ticks", context="notebook", palette=PALETTE, rc={"axes.spines.top": False})
+plt.rcParams.update({"axes.spines.right": False, "figure.constrained_layout.use": True})
+
+
+def threshold_curve(threshold: Threshold) -> Figure:
+    """Sorted attention sums with τ at the maximum curvature, and the distance to the chord below."""
+    figure, (upper, lower) = plt.subplots(2, 1, figsize=(7, 4.6), sharex=True, height_ratios=(3, 1))
+    rank = np.arange(len(threshold.sums))
+    upper.plot(rank, threshold.sums, ".-", color=TRUE, label="heads, sorted")
+    upper.plot(rank[[0, -1]], threshold.sums[[0, -1]], "--", color=MUTED, label="chord")
+    upper.axhline(threshold.value, color=FOUND, label=f"τ = {threshold.value:.3f}")
+    upper.set_ylabel("mean attention sum")
+    upper.legend(frameon=False)
+    lower.plot(rank, threshold.distances, color=TRUE)
+    lower.axvline(threshold.index, color=FOUND)
+    lower.set(xlabel="head, by attention sum", ylabel="distance\nto chord")
+    return figure
+
+
+def frequency_bars(frequency: Float[np.ndarray, "layer head"], chosen: Sequence[Head], most: int = 20) -> Figure:
+    """Selection frequency of the `most` frequent heads; the chosen ones stand out."""
+    order = [Head(*divmod(int(i), frequency.shape[1])) for i in np.argsort(-frequency, axis=None, kind="stable")]
+    shown = [head for head in order if frequency[head] > 0][:most]
+    figure, axes = plt.subplots(figsize=(8, 3.4))
+    colors = [FOUND if head in chosen else MUTED for head in shown]
+    axes.bar([str(head) for head in shown], [100 * frequency[head] for head in shown], color=colors)
+    axes.set(ylabel="selection frequency [%]", title="How often a head is among the ten of lowest entropy")
+    axes.tick_params(axis="x", rotation=90)
+    return figure
+
+
+def head_heatmap(
+    values: Float[np.ndarray, "layer head"], label: str, chosen: Sequence[Head], scale: float = 1.0
+) -> Figure:
+    """One value a head, layers down and heads across; the chosen heads are framed."""
+    figure, axes = plt.subplots(figsize=(6.4, 5))
+    sns.heatmap(scale * values, cmap="viridis", annot=values.size <= 128, fmt=".2f" if scale == 1 else ".0f",
+                annot_kws={"size": 8}, cbar_kws={"label": label}, ax=axes)  # fmt: skip
+    for layer, head in chosen:
+        axes.add_patch(Rectangle((head, layer), 1, 1, fill=False, edgecolor=FOUND, linewidth=3))
+    axes.set(xlabel="head", ylabel="layer")
+    return figure
+
+
+def head_maps(
+    rows: Sequence[tuple[Image.Image, str, Window, Float[np.ndarray, "k rows columns"]]], heads: Sequence[Head]
+) -> Figure:
+    """For each image and expression the picture and the map of each head over it."""
+    figure, grid = plt.subplots(len(rows), 1 + len(heads), figsize=(2.4 * (1 + len(heads)), 2.6 * len(rows)))
+    for line, (image, expression, window, maps) in zip(np.atleast_2d(grid), rows, strict=True):
+        _picture(line[0], image, _wrapped(expression))
+        for axes, head, one in zip(line[1:], heads, maps, strict=True):
+            _picture(axes, image, f"{head}, sum {one.sum():.2f}")
+            axes.imshow(window.grid_to_pixels(one), cmap="inferno", alpha=0.65)
+    return figure
+
+
+def iou_against_frequency(
+    frequency: Float[np.ndarray, " n"],
+    iou: Float[np.ndarray, " n"],
+    names: Sequence[str],
+    chosen: Bool[np.ndarray, " n"],
+    correlation: Correlation,
+) -> Figure:
+    """The scatter of mean IoU over selection frequency, one point a head, with Spearman's ρ."""
+    figure, axes = plt.subplots(figsize=(6.4, 4.4))
+    axes.scatter(100 * frequency[~chosen], iou[~chosen], color=TRUE, label="other heads")
+    axes.scatter(100 * frequency[chosen], iou[chosen], color=FOUND, marker="D", label="three most frequent")
+    for x, y, name, wanted in zip(frequency, iou, names, chosen, strict=True):
+        if wanted:
+            axes.annotate(name, (100 * x, y), xytext=(-6, -12), textcoords="offset points", ha="right")
+    axes.set(xlabel="selection frequency [%]", ylabel="mean IoU with the object")
+    axes.set_title(f"Spearman ρ = {correlation.rho:.2f} [{correlation.low:.2f}, {correlation.high:.2f}]")
+    axes.legend(frameon=False)
+    return figure
+
+
+def score_bars(scores: dict[str, dict[str, tuple[float, float, float]]], label: str) -> Figure:
+    """Grouped bars: for each group and series a value with its interval `(value, low, high)`."""
+    figure, axes = plt.subplots(figsize=(8, 3.6))
+    groups, series = list(scores), list(next(iter(scores.values())))
+    width = 0.8 / len(series)
+    for i, name in enumerate(series):
+        value, low, high = np.array([scores[group][name] for group in groups]).T
+        x = np.arange(len(groups)) + (i - (len(series) - 1) / 2) * width
+        axes.bar(x, value, width, yerr=(value - low, high - value), color=PALETTE[i], label=name, capsize=2)
+    axes.set_xticks(range(len(groups)), groups, rotation=20, ha="right")
+    axes.set(ylabel=label, ylim=(0, 1))
+    axes.legend(frameon=False, ncols=len(series), loc="upper center", bbox_to_anchor=(0.5, 1.18))
+    return figure
+
+
+def overlay(image: Image.Image, grounding: Grounding, window: Window | None = None) -> Figure:
+    """The picture, the heads' map, and pseudo-mask, hull and box over the picture."""
+    window = window or Window.stretch(image.size, grounding.map.shape)  # type: ignore[arg-type]
+    figure, (left, middle, right) = plt.subplots(1, 3, figsize=(9, 3.3))
+    _picture(left, image, "picture")
+    _picture(middle, image, "sum of the heads' maps")
+    middle.imshow(window.grid_to_pixels(grounding.map), cmap="inferno", alpha=0.65)
+    _picture(right, image, "pseudo-mask, hull, box")
+    right.imshow(window.grid_to_pixels(grounding.mask.astype(float)) > 0.5, cmap="Greys", alpha=0.35)
+    right.add_patch(Polygon(grounding.hull, fill=False, edgecolor=TRUE, linewidth=2))
+    _box(right, grounding.box, FOUND)
+    return figure
+
+
+def grounding_grid(
+    cases: Sequence[tuple[Image.Image, str, Float[np.ndarray, "4"], Float[np.ndarray, "4"], float]], columns: int = 4
+) -> Figure:
+    """Pictures with true and predicted box: `(image, expression, true box, predicted box, IoU)` each."""
+    rows = -(-len(cases) // columns)
+    figure, grid = plt.subplots(rows, columns, figsize=(2.7 * columns, 3.0 * rows))
+    for axes in np.ravel(grid)[len(cases) :]:
+        axes.axis("off")
+    for axes, (image, expression, true, found, iou) in zip(np.ravel(grid), cases, strict=False):
+        _picture(axes, image, f"{_wrapped(expression)}\nIoU {iou:.2f}")
+        _box(axes, true, TRUE, "--")
+        _box(axes, found, FOUND)
+    lines = [plt.Line2D([], [], color=TRUE, linestyle="--"), plt.Line2D([], [], color=FOUND)]
+    figure.legend(lines, ["true box", "box of the heads"], loc="outside lower center", ncols=2, frameon=False)
+    return figure
+
+
+def _picture(axes: Axes, image: Image.Image, title: str) -> None:
+    axes.imshow(image)
+    axes.set_title(title, fontsize=9)
+    axes.axis("off")
+
+
+def _box(axes: Axes, box: Float[np.ndarray, "4"], color: tuple[float, ...], style: str = "-") -> None:
+    x0, y0, x1, y1 = box
+    axes.add_patch(
+        Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, edgecolor=color, linewidth=2.5, linestyle=style)
+    )
+
+
+def _wrapped(text: str, width: int = 30) -> str:
+    import textwrap
+
+    return "\n".join(textwrap.wrap(text, width))

@@ -1,0 +1,170 @@
+"""A sample: one image, one referring expression, and where the referred object is.
+
+Every reader of `locheads.datasets` yields `Sample`s and nothing to the right of them knows
+a file format. Boxes are xyxy in pixels of the original image, half-open; masks are boolean
+`height × width`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool
+from PIL import Image
+from pycocotools import mask as coco
+
+from locheads.errors import LocheadsError
+
+Box = tuple[float, float, float, float]
+Segmentation = Sequence[Sequence[int | float]] | Mapping[str, Any]
+"""COCO style: polygons `[[x0, y0, x1, y1, …], …]`, or RLE `{"size": [h, w], "counts": …}`."""
+
+BOX_SLACK = 1.0
+"""Pixels by which a published box may stick out of its image (COCO rounds its boxes)."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One referring expression and the object it refers to.
+
+    Attributes:
+        sample_id: Unique within its data set, stable between runs.
+        image_path: The image file; read only when `image` is asked for.
+        image_id: The data set's name of the image; samples of one image share it.
+        expression: The referring expression.
+        size: `(width, height)` of the image in pixels.
+        box: xyxy box of the object in pixels, half-open; None when the data set has none.
+        segmentation: The object as COCO polygons or RLE; None when the data set has none.
+        ignored: Region that the data set leaves out of the evaluation (ReasonSeg), or None.
+        is_sentence: ReasonSeg's split of queries: True for long, False for short, None elsewhere.
+    """
+
+    sample_id: str
+    image_path: Path
+    image_id: str
+    expression: str
+    size: tuple[int, int]
+    box: Box | None = None
+    segmentation: Segmentation | None = None
+    ignored: Segmentation | None = None
+    is_sentence: bool | None = None
+
+    @property
+    def image(self) -> Image.Image:
+        """The image in RGB, as stored (no EXIF rotation: the annotations are those of the stored pixels).
+
+        Raises:
+            LocheadsError: The file is missing, does not decode, or has another size than annotated.
+        """
+        picture = read_image(self.image_path, f"sample {self.sample_id}")
+        if picture.size != tuple(self.size):
+            raise self._wrong(f"the image is {picture.size} and not, as annotated, {tuple(self.size)} pixels")
+        return picture
+
+    @property
+    def mask(self) -> Bool[np.ndarray, "height width"] | None:
+        """Boolean mask of the object, or None when the data set has none."""
+        return None if self.segmentation is None else self._decoded(self.segmentation)
+
+    @property
+    def ignored_mask(self) -> Bool[np.ndarray, "height width"] | None:
+        """Boolean mask of what the evaluation leaves out, or None."""
+        return None if self.ignored is None else self._decoded(self.ignored)
+
+    def checked(self) -> Sample:
+        """The sample itself, once its annotations make sense (the image is not opened).
+
+        Raises:
+            LocheadsError: Blank expression, empty box, box outside the image (by more than
+                `BOX_SLACK`), malformed or empty mask.
+        """
+        if not self.expression.strip():
+            raise self._wrong("the expression is empty")
+        if self.box is not None:
+            self._check_box(self.box)
+        if self.segmentation is not None:
+            self._check_mask(self.segmentation)
+        return self
+
+    def _check_box(self, box: Box) -> None:
+        x0, y0, x1, y1 = box
+        width, height = self.size
+        if not (x0 < x1 and y0 < y1):
+            raise self._wrong(f"the box {box} (xyxy) is empty")
+        if min(x0, y0) < -BOX_SLACK or x1 > width + BOX_SLACK or y1 > height + BOX_SLACK:
+            raise self._wrong(f"the box {box} (xyxy) lies outside the image of {width} × {height} pixels")
+
+    def _check_mask(self, segmentation: Segmentation) -> None:
+        try:
+            area = coco.area(_rle(segmentation, *self.size))
+        except ValueError as error:
+            raise self._wrong(str(error)) from error
+        if not area:
+            raise self._wrong("the mask is empty")
+
+    def _decoded(self, segmentation: Segmentation) -> np.ndarray:
+        try:
+            return decode_mask(segmentation, self.size)
+        except ValueError as error:
+            raise self._wrong(str(error)) from error
+
+    def _wrong(self, what: str) -> LocheadsError:
+        return LocheadsError(f"{self.image_path}, sample {self.sample_id}: {what}")
+
+
+def read_image(path: Path, owner: str) -> Image.Image:
+    """An image file in RGB, fully decoded.
+
+    Args:
+        path: The file.
+        owner: Whose image it is, for the message.
+
+    Raises:
+        LocheadsError: The file is missing or does not decode.
+    """
+    try:
+        with Image.open(path) as picture:
+            return picture.convert("RGB")
+    except FileNotFoundError as error:
+        raise LocheadsError(f"{path}: no such image ({owner}); check the folder of the data set") from error
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise LocheadsError(f"{path}: the image does not decode ({owner}); fetch it again") from error
+
+
+def encode_mask(mask: Bool[np.ndarray, "height width"]) -> dict[str, Any]:
+    """A boolean mask as compressed COCO RLE whose counts are text, ready for JSON."""
+    rle = coco.encode(np.asfortranarray(mask, np.uint8))
+    return {"size": [int(side) for side in rle["size"]], "counts": rle["counts"].decode("ascii")}
+
+
+def decode_mask(segmentation: Segmentation, size: tuple[int, int]) -> Bool[np.ndarray, "height width"]:
+    """The boolean mask of COCO polygons (their union) or RLE, compressed or not.
+
+    Args:
+        segmentation: Polygons in pixels, counted from the corner of the first pixel, or RLE.
+        size: `(width, height)` of the image; what lies outside is cut off.
+
+    Raises:
+        ValueError: Malformed, without any polygon, or RLE of another size.
+    """
+    return np.asarray(coco.decode(_rle(segmentation, *size)), bool)
+
+
+def _rle(segmentation: Segmentation, width: int, height: int) -> Any:
+    """Compressed RLE of either kind of segmentation; ValueError as `decode_mask`."""
+    try:
+        if not isinstance(segmentation, Mapping):
+            if not segmentation or any(len(polygon) < 6 or len(polygon) % 2 for polygon in segmentation):
+                raise ValueError("it needs polygons of three points or more, each x and y")
+            polygons = [list(map(float, polygon)) for polygon in segmentation]
+            return coco.merge(coco.frPyObjects(polygons, height, width))
+        if list(segmentation["size"]) != [height, width]:
+            raise ValueError(f"its size {segmentation['size']} is not [{height}, {width}]")
+        uncompressed = isinstance(segmentation["counts"], list)
+        return coco.frPyObjects(dict(segmentation), height, width) if uncompressed else segmentation
+    except (TypeError, ValueError, KeyError) as error:
+        raise ValueError(f"the mask is malformed: {error}") from error

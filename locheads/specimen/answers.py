@@ -1,0 +1,200 @@
+"""Second stage: a decoder learns to say what an expression leaves open about its object.
+
+The vision tower is frozen; projector and decoder see pictures and text alone. A turn is an
+expression and its answer, "the red object on the left" → "ring striped small top left", so that
+the expression's last token has to look the object up. Several turns share a picture: each sees
+the picture and itself, no other turn, and is numbered as if it came first, which makes it the
+very sequence that is met at inference.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn.functional import cross_entropy
+from torch.utils.data import Dataset
+from tqdm import tqdm
+
+import locheads._torchvision  # noqa: F401
+from transformers import CLIPVisionModel, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration, PreTrainedTokenizerFast
+
+from locheads.specimen.expressions import ATTRIBUTES, STYLES, answer, refer
+from locheads.specimen.training import Batch, ScenePool, train
+from locheads.specimen.vision import PATCHES, VISION
+from locheads.specimen.vocabulary import make_tokenizer
+
+BATCH = 32
+TEXT = 96
+"""Text tokens a picture: as many turns as fit."""
+KEPT = 108
+"""Patches kept of each picture, but for the last part of the training, which sees them all."""
+EARLY, LATE = (0.4, 0.6, 0.0, 0.0), (0.4, 0.2, 0.25, 0.15)
+"""Shares of the styles in the first and the remaining part of the training."""
+
+
+def make_model(tokenizer: PreTrainedTokenizerFast) -> LlavaForConditionalGeneration:
+    """The specimen's architecture with random weights."""
+    text = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=128,
+        intermediate_size=256,
+        num_hidden_layers=8,
+        num_attention_heads=8,
+        num_key_value_heads=8,
+        head_dim=24,
+        max_position_embeddings=512,
+        rope_parameters={"rope_type": "default", "rope_theta": 1e6},
+        initializer_range=0.06,
+        tie_word_embeddings=False,
+        pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+    )
+    config = LlavaConfig(
+        vision_config=VISION,
+        text_config=text,
+        image_token_index=tokenizer.convert_tokens_to_ids("<image>"),
+        vision_feature_layer=-1,
+        vision_feature_select_strategy="default",
+        tie_word_embeddings=False,
+    )
+    return LlavaForConditionalGeneration(config)
+
+
+@dataclass(frozen=True)
+class Turns:
+    """Packed turns of one picture, arrays of `TEXT`."""
+
+    tokens: np.ndarray
+    labels: np.ndarray
+    """The next token where the model is asked, −100 elsewhere."""
+    turn: np.ndarray
+    """Which turn a token is of; −1 is padding."""
+    offset: np.ndarray
+    """Position within its turn."""
+    asked: np.ndarray
+    """1 + index into `ATTRIBUTES` of what the first answer token says; 0 elsewhere, 9 a place."""
+
+
+def pack_turns(
+    scene, tokenizer: PreTrainedTokenizerFast, shares: tuple[float, ...], rng: np.random.Generator
+) -> Turns:
+    """Random turns about random objects of a scene, as many as fit into `TEXT` tokens."""
+    rows: list[tuple[int, int, int, int, int]] = []
+    turn = 0
+    for _ in range(60):
+        index, style = int(rng.integers(len(scene.things))), STYLES[rng.choice(len(STYLES), p=shares)]
+        expression = refer(scene, index, style, rng)
+        if expression is None:
+            continue
+        question = tokenizer.convert_tokens_to_ids(expression.text.split())
+        reply = tokenizer.convert_tokens_to_ids(answer(scene.things[index], expression.given).split())
+        sequence = [*question, *reply, tokenizer.eos_token_id]
+        if len(rows) + len(sequence) - 1 > TEXT:
+            break
+        asked = next((1 + i for i, name in enumerate(ATTRIBUTES) if name not in expression.given), 9)
+        for i, (token, following) in enumerate(zip(sequence, sequence[1:], strict=False)):
+            known = i >= len(question) - 1
+            rows.append((token, following if known else -100, turn, i, asked if i == len(question) - 1 else 0))
+        turn += 1
+    rows += [(tokenizer.pad_token_id, -100, -1, 0, 0)] * (TEXT - len(rows))
+    return Turns(*np.array(rows).T)
+
+
+class Conversations(Dataset):
+    """Batch `step` of the training: drawn from the seed and the step alone."""
+
+    def __init__(self, pool: ScenePool, features: np.ndarray, steps: int, seed: int) -> None:
+        self.pool, self.features, self.steps, self.seed = pool, features, steps, seed
+        self.tokenizer = make_tokenizer()
+        self.easy = np.flatnonzero([len(things) <= 3 for things in pool.things])
+
+    def __len__(self) -> int:
+        return self.steps
+
+    def __getitem__(self, step: int) -> Batch:
+        rng = np.random.default_rng([self.seed, step])
+        progress = step / self.steps
+        early, whole = progress < 0.2, progress > 0.9
+        count = BATCH // 2 if whole else BATCH
+        scenes = np.sort(rng.choice(self.easy if early else len(self.pool.things), count, replace=False))
+        kept = PATCHES if whole else KEPT
+        seen = np.sort([rng.permutation(PATCHES)[:kept] for _ in scenes], axis=1)
+        turns = [pack_turns(self.pool.scene(i), self.tokenizer, EARLY if early else LATE, rng) for i in scenes]
+        features = np.stack([self.features[i][patches] for i, patches in zip(scenes, seen, strict=True)])
+        batch = {name: np.stack([getattr(t, name) for t in turns]) for name in Turns.__annotations__}
+        return {k: torch.from_numpy(v) for k, v in {"features": features, "seen": seen, **batch}.items()}
+
+
+def train_answers(
+    pool: ScenePool, tower: CLIPVisionModel, steps: int, folder: Path, seed: int = 0, device: str = "cpu"
+) -> LlavaForConditionalGeneration:
+    """Train projector and decoder on top of a frozen tower, or resume; see the module's text."""
+    torch.manual_seed(seed)
+    model = make_model(make_tokenizer()).to(device)
+    model.model.vision_tower.load_state_dict(tower.state_dict())
+    model.model.vision_tower.requires_grad_(False)
+    learners = nn.ModuleList([model.model.multi_modal_projector, model.model.language_model, model.lm_head])
+    batches = Conversations(pool, frozen_features(pool, tower, folder), steps, seed)
+    model.model.language_model.compile(dynamic=False)
+    train(learners, batches, partial(answer_loss, model), 1.5e-3, folder / "answers.ckpt", device)
+    return model
+
+
+@torch.inference_mode()
+def frozen_features(pool: ScenePool, tower: CLIPVisionModel, folder: Path) -> np.ndarray:
+    """Patch features of all scenes, `scenes × patches × width`, half precision, on disk."""
+    path = folder / "features.npy"
+    if not path.exists():
+        shape = (len(pool.things), PATCHES, VISION.hidden_size)
+        store = np.lib.format.open_memmap(path.with_suffix(".part"), "w+", np.float16, shape)
+        for chunk in tqdm(np.array_split(np.arange(len(store)), len(store) // 64 + 1), "features"):
+            store[chunk] = tower(pool.pixels(chunk)).last_hidden_state[:, 1:].numpy()
+        store.flush()
+        path.with_suffix(".part").rename(path)
+    return np.load(path, mmap_mode="r")
+
+
+def turn_mask(turn: torch.Tensor, visible: int) -> torch.Tensor:
+    """Who sees whom: `batch × 1 × tokens × tokens`, for `visible` leading tokens of the picture."""
+    length = visible + turn.shape[1]
+    mask = torch.ones(len(turn), length, length, dtype=torch.bool, device=turn.device).tril()
+    mask[:, visible:, visible:] &= turn[:, :, None] == turn[:, None]
+    return mask[:, None]
+
+
+def answer_logits(model: LlavaForConditionalGeneration, batch: Batch) -> torch.Tensor:
+    """Logits at every text position that has a label, `labels × vocabulary`."""
+    core, turn = model.model, batch["turn"]
+    embed = core.language_model.embed_tokens
+    start = torch.full((len(turn), 1), model.config.text_config.bos_token_id, device=turn.device)
+    picture = core.multi_modal_projector(batch["features"].float())
+    embeddings = torch.cat([embed(start), picture, embed(batch["tokens"])], 1)
+    visible = 1 + picture.shape[1]
+    positions = torch.cat([torch.zeros_like(start), batch["seen"] + 1, batch["offset"] + PATCHES + 1], 1)
+    hidden = core.language_model(
+        inputs_embeds=embeddings,
+        position_ids=positions,
+        attention_mask=turn_mask(turn, visible),
+        use_cache=False,
+    ).last_hidden_state
+    return model.lm_head(hidden[:, visible:][batch["labels"] != -100])
+
+
+def answer_loss(
+    model: LlavaForConditionalGeneration, batch: Batch
+) -> tuple[torch.Tensor, dict[str, float]]:
+    """Cross-entropy of the answers, the first token counting three times, and accuracies of that token."""
+    asked, labels = (batch[name][batch["labels"] != -100] for name in ("asked", "labels"))
+    logits = answer_logits(model, batch)
+    weight = 1.0 + 2.0 * (asked > 0)
+    loss = (cross_entropy(logits, labels, reduction="none") * weight).sum() / weight.sum()
+    right = (logits.argmax(-1) == labels).float()
+    names = {i + 1: name for i, name in enumerate(ATTRIBUTES)} | {9: "place"}
+    figures = {name: right[asked == i].mean().item() for i, name in names.items() if (asked == i).any()}
+    return loss, figures

@@ -1,0 +1,231 @@
+"""Where the study keeps its things, and the strict runner of its notebooks.
+
+`ROOT` is the repository. Notebooks lie in `notebooks/` in reading order; a run of a world
+(`specimen`, or a name given to a real model and data set) leaves executed copies in
+`runs/<world>/`, named numbers in `results/<world>/`, pictures in `figures/<world>/`.
+
+A missing notebook and a parameter that does not fit (see `parameters`) are errors before anything
+runs; each notebook runs in a kernel of its own (see `kernel`), with `notebooks/` as folder.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from locheads.errors import LocheadsError
+from locheads.files import replacing
+from locheads.parameters import check_parameters, declared, parse_assignments, read_preset
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+ROOT = Path(__file__).resolve().parents[1]
+"""The repository."""
+
+SPECIMEN = "specimen"
+"""The world that a fresh clone can run."""
+
+Scalar = str | int | float | bool | None
+Results = dict[str, Any]
+"""Named numbers of one notebook: scalars, or lists of flat records."""
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A notebook that ran to its end: its name, wall-clock seconds, executed copy and saved numbers."""
+
+    notebook: str
+    seconds: float
+    executed: Path
+    results: Results
+
+
+def notebooks() -> list[Path]:
+    """The study's notebooks, in reading order."""
+    return sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
+
+
+def find_notebook(name: str) -> Path:
+    """A notebook by number (`"01"`), name, or path.
+
+    Raises:
+        LocheadsError: No notebook goes by that name; the message lists those there are.
+    """
+    stem = Path(name).name.removesuffix(".ipynb")
+    for path in notebooks():
+        if stem in (path.stem, path.stem[:2]):
+            return path
+    known = ", ".join(path.stem for path in notebooks()) or f"none in {ROOT / 'notebooks'}"
+    raise LocheadsError(f"no notebook '{name}': there are {known}")
+
+
+def results_path(world: str, notebook: str) -> Path:
+    """Where the named numbers of a notebook lie: `results/<world>/<notebook>.json`."""
+    return ROOT / "results" / _checked_world(world) / f"{notebook}.json"
+
+
+def save_results(world: str, notebook: str, values: Mapping[str, Any]) -> Path:
+    """Write the named numbers of a notebook, sorted by name, in full precision, all or nothing.
+
+    Args:
+        world: Name of the world, `"specimen"` or another.
+        notebook: Name of the notebook without suffix, as in `"01_head_profiling"`.
+        values: Strings, finite numbers, booleans, None, or lists of flat records of these.
+            NumPy scalars count as numbers.
+
+    Raises:
+        LocheadsError: A value is nested, not finite or of another type; or the disk is full.
+    """
+    plain = {key: _plain_value(f"{notebook}: result '{key}'", values[key]) for key in sorted(values)}
+    path = results_path(world, notebook)
+    with replacing(path) as partial:
+        partial.write_text(json.dumps(plain, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    return path
+
+
+def load_results(world: str, notebook: str) -> Results:
+    """The named numbers that a notebook saved.
+
+    Raises:
+        LocheadsError: The notebook has not run in this world, or its file does not parse.
+    """
+    path = results_path(world, notebook)
+    try:
+        loaded = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        command = f"locheads run {notebook} --world {world}"
+        raise LocheadsError(f"{path}: not there yet; run `{command}` first") from error
+    except ValueError as error:
+        raise LocheadsError(f"{path}: not JSON; remove it and run {notebook} again") from error
+    return dict(loaded)
+
+
+def save_figure(figure: Figure, world: str, name: str) -> list[Path]:
+    """Write a matplotlib figure as `figures/<world>/<name>.png` and `.pdf`, without dates.
+
+    The same figure gives the same bytes with the same matplotlib.
+
+    Raises:
+        LocheadsError: The disk is full.
+    """
+    undated: dict[str, dict[str, None]] = {"png": {"Software": None}, "pdf": {"CreationDate": None}}
+    paths = []
+    for suffix, metadata in undated.items():
+        path = ROOT / "figures" / _checked_world(world) / f"{name}.{suffix}"
+        with replacing(path) as partial:
+            figure.savefig(partial, dpi=150, bbox_inches="tight", metadata=metadata)
+        paths.append(path)
+    return paths
+
+
+def run_study(
+    names: Sequence[str], parameters: Mapping[str, Any] | None = None, world: str = SPECIMEN
+) -> Iterator[Finished]:
+    """Execute notebooks through papermill, one after the other; all is checked before the first starts.
+
+    Args:
+        names: Notebooks as `find_notebook` takes them; none means all.
+        parameters: Values for the notebooks' parameters; each notebook gets those it declares.
+        world: Name of the world; sets the notebooks' parameter `world`.
+
+    Returns:
+        An iterator that runs the next notebook each time it is asked for one. What finished stays
+        finished when a later notebook fails.
+
+    Raises:
+        LocheadsError: Before the first notebook, for a missing notebook, an unknown parameter or a
+            wrong type; afterwards, for a notebook that fails: the message names notebook and cell,
+            and the executed copy is kept.
+    """
+    _checked_world(world)
+    paths = [find_notebook(name) for name in names] or notebooks()
+    if not paths:
+        raise LocheadsError(
+            f"no notebooks in {ROOT / 'notebooks'}; run from a clone, installed with pip install -e ."
+        )
+    takers = {path.stem: declared(path) for path in paths}
+    given = dict(parameters or {})
+    check_parameters(given, takers)
+    return (_run(path, _share({**given, "world": world}, takers[path.stem]), world) for path in paths)
+
+
+def gather(
+    names: Sequence[str], assignments: Sequence[str] = (), preset: str | None = None
+) -> tuple[dict[str, Any], str | None]:
+    """The parameters of a command line over those of a preset, and the world when one of them names it.
+
+    Of a preset, what only notebooks outside `names` take is left out, so that one preset serves the study.
+
+    Raises:
+        LocheadsError: As `find_notebook`, `read_preset` and `parse_assignments`.
+    """
+    takers = {path.stem: declared(path) for path in map(find_notebook, names)}
+    everyone = {path.stem: declared(path) for path in notebooks()}
+    loaded = read_preset(preset, ROOT / "notebooks" / "params") if preset else {}
+    wanted = {name for defaults in (takers or everyone).values() for name in defaults}
+    elsewhere = {name for defaults in everyone.values() for name in defaults} - wanted - {"world"}
+    given = {name: value for name, value in loaded.items() if name not in elsewhere}
+    given |= parse_assignments(assignments, everyone)
+    world = given.pop("world", None)
+    return given, None if world is None else str(world)
+
+
+def refresh(one: Finished) -> None:
+    """Put an executed copy in the place of its notebook, for committing."""
+    from locheads.kernel import refresh
+
+    refresh(find_notebook(one.notebook), one.executed)
+
+
+def _share(parameters: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """What of the parameters changes a notebook's defaults."""
+    return {
+        name: parameters[name]
+        for name in parameters
+        if name in defaults and parameters[name] != defaults[name]
+    }
+
+
+def _run(notebook: Path, parameters: dict[str, Any], world: str) -> Finished:
+    from locheads.kernel import execute
+
+    executed = ROOT / "runs" / world / notebook.name
+    started, clock = time.time_ns(), time.perf_counter()
+    execute(notebook, executed, parameters)
+    seconds = time.perf_counter() - clock
+    saved = results_path(world, notebook.stem)
+    fresh = saved.exists() and saved.stat().st_mtime_ns >= started
+    return Finished(notebook.stem, seconds, executed, load_results(world, notebook.stem) if fresh else {})
+
+
+def _checked_world(world: str) -> str:
+    if not re.fullmatch(r"\w[\w.-]*", world):
+        raise LocheadsError(f"world '{world}' is not a plain name; use letters, digits, '.', '-' and '_'")
+    return world
+
+
+def _plain_value(what: str, value: Any) -> Any:
+    if isinstance(value, list | tuple) and all(isinstance(record, Mapping) for record in value):
+        return [
+            {str(key): _plain_scalar(f"{what}, '{key}'", record[key]) for key in record} for record in value
+        ]
+    return _plain_scalar(what, value)
+
+
+def _plain_scalar(what: str, value: Any) -> Scalar:
+    if hasattr(value, "item") and not getattr(value, "shape", ()):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        raise LocheadsError(f"{what} is {value}; results must be finite (save None where nothing is defined)")
+    if value is not None and not isinstance(value, str | int | float):
+        raise LocheadsError(
+            f"{what} is a {type(value).__name__}; results are scalars or lists of flat records"
+        )
+    return value

@@ -1,0 +1,11 @@
+"""Shapes and types are checked at every call into the package; generated examples are the same every time."""
+
+from __future__ import annotations
+
+from hypothesis import settings
+from jaxtyping import install_import_hook
+
+install_import_hook("locheads", "beartype.beartype")
+
+settings.register_profile("ci", derandomize=True, deadline=None, max_examples=50)
+settings.load_profile("ci")
