@@ -15,11 +15,11 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
+import locheads._torchvision  # noqa: F401
+
 import torch
 from jaxtyping import Bool, Float
 from PIL import Image
-
-import locheads._torchvision  # noqa: F401
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import repeat_kv, sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
@@ -83,7 +83,9 @@ def _attention(
     recorder = _recorder.get()
     if recorder is not None:
         groups = query.shape[1] // key.shape[1]
-        row = _query_row(query, repeat_kv(key, groups), attention_mask, scaling, recorder.query.to(query.device))
+        row = _query_row(
+            query, repeat_kv(key, groups), attention_mask, scaling, recorder.query.to(query.device)
+        )
         image = recorder.image_tokens.to(row.device)[:, None].expand(-1, row.shape[1], -1)
         recorder.rows[int(module.layer_idx)] = row.gather(-1, image)  # type: ignore[arg-type]
     return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **kwargs)
@@ -99,7 +101,9 @@ def _query_row(
     """Softmax over all keys of the query token alone, in single precision at least."""
     batch = torch.arange(len(query), device=query.device)
     one = query[batch, :, position].unsqueeze(2)
-    scores = (one @ key.transpose(2, 3)).squeeze(2) * (query.shape[-1] ** -0.5 if scaling is None else scaling)
+    scores = (one @ key.transpose(2, 3)).squeeze(2) * (
+        query.shape[-1] ** -0.5 if scaling is None else scaling
+    )
     scores = scores.float()
     if mask is None:
         seen = torch.arange(key.shape[2], device=key.device) <= position[:, None]

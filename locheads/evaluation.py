@@ -75,7 +75,7 @@ def scores(outcomes: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
         seed: Of the bootstrap over samples.
 
     Returns:
-        Columns `dataset`, `split`, `heads`, `metric`, `value`, `low`, `high`, `samples`; a random choice's
+        Columns `dataset`, `split`, `heads`, `metric`, `value`, `low`, `high`; a random choice's
         value is the mean over its draws.
     """
     groups = outcomes.groupby(["dataset", "split", "heads"], sort=False)
@@ -99,9 +99,7 @@ def _scored(group: pd.DataFrame, seed: int) -> Iterator[dict[str, object]]:
     }
     for metric, value in (("rec_acc50", acc), ("res_ciou", cumulative)):
         interval = low_high[metric]
-        yield {
-            "metric": metric, "value": float(value), "low": interval.low, "high": interval.high, "samples": len(hits)
-        }  # fmt: skip
+        yield {"metric": metric, "value": float(value), "low": interval.low, "high": interval.high}
 
 
 def _mean_ciou(areas: Float[np.ndarray, "resample n draws 2"]) -> Float[np.ndarray, " resample"]:

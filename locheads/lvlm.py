@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+import locheads._torchvision  # noqa: F401
+
 import torch
 from PIL import Image
-
-import locheads._torchvision  # noqa: F401
 from transformers import AutoModelForImageTextToText, AutoProcessor, PreTrainedModel, ProcessorMixin
 
 from locheads.errors import LocheadsError
@@ -74,7 +74,9 @@ class Lvlm:
         """
         for expression in expressions:
             if not expression.strip():
-                raise LocheadsError("the expression is empty; say what to look for, for example 'the red ring'")
+                raise LocheadsError(
+                    "the expression is empty; say what to look for, for example 'the red ring'"
+                )
         texts = [self.prompt.format(expression=expression.strip()) for expression in expressions]
         batch = self.processor(
             images=list(images), text=texts, padding=True, padding_side="right", return_tensors="pt"
@@ -109,7 +111,7 @@ class Lvlm:
         is_image = ids == self.model.config.image_token_id
         if not (is_image.sum(1) == rows * columns).all():
             raise LocheadsError(
-                f"{self.name}: the processor writes {is_image.sum(1).tolist()} image tokens, the model's grid "
+                f"{self.name}: the processor writes {is_image.sum(1).tolist()} image tokens, the grid "
                 f"is {rows}×{columns}; processor and model do not belong together"
             )
         return is_image.nonzero()[:, 1].view(len(ids), -1)

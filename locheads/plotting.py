@@ -40,9 +40,13 @@ def threshold_curve(threshold: Threshold) -> Figure:
     return figure
 
 
-def frequency_bars(frequency: Float[np.ndarray, "layer head"], chosen: Sequence[Head], most: int = 20) -> Figure:
+def frequency_bars(
+    frequency: Float[np.ndarray, "layer head"], chosen: Sequence[Head], most: int = 20
+) -> Figure:
     """Selection frequency of the `most` frequent heads; the chosen ones stand out."""
-    order = [Head(*divmod(int(i), frequency.shape[1])) for i in np.argsort(-frequency, axis=None, kind="stable")]
+    order = [
+        Head(*divmod(int(i), frequency.shape[1])) for i in np.argsort(-frequency, axis=None, kind="stable")
+    ]
     shown = [head for head in order if frequency[head] > 0][:most]
     figure, axes = plt.subplots(figsize=(8, 3.4))
     colors = [FOUND if head in chosen else MUTED for head in shown]
@@ -66,7 +70,8 @@ def head_heatmap(
 
 
 def head_maps(
-    rows: Sequence[tuple[Image.Image, str, Window, Float[np.ndarray, "k rows columns"]]], heads: Sequence[Head]
+    rows: Sequence[tuple[Image.Image, str, Window, Float[np.ndarray, "k rows columns"]]],
+    heads: Sequence[Head],
 ) -> Figure:
     """For each image and expression the picture and the map of each head over it."""
     figure, grid = plt.subplots(len(rows), 1 + len(heads), figsize=(2.4 * (1 + len(heads)), 2.6 * len(rows)))
@@ -128,7 +133,8 @@ def overlay(image: Image.Image, grounding: Grounding, window: Window | None = No
 
 
 def grounding_grid(
-    cases: Sequence[tuple[Image.Image, str, Float[np.ndarray, "4"], Float[np.ndarray, "4"], float]], columns: int = 4
+    cases: Sequence[tuple[Image.Image, str, Float[np.ndarray, "4"], Float[np.ndarray, "4"], float]],
+    columns: int = 4,
 ) -> Figure:
     """Pictures with true and predicted box: `(image, expression, true box, predicted box, IoU)` each."""
     rows = -(-len(cases) // columns)

@@ -12,11 +12,11 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+import locheads._torchvision  # noqa: F401
+
 import numpy as np
 from jaxtyping import Bool, Float, Real, UInt8
 from PIL import Image
-
-import locheads._torchvision  # noqa: F401
 
 # isort: split
 from segment_anything import SamPredictor, sam_model_registry

@@ -1,0 +1,1 @@
+"""The specimen: scenes, expressions, and the models trained on them."""

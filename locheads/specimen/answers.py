@@ -13,15 +13,21 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import locheads._torchvision  # noqa: F401
+
 import numpy as np
 import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 from torch.utils.data import Dataset
 from tqdm import tqdm
-
-import locheads._torchvision  # noqa: F401
-from transformers import CLIPVisionModel, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration, PreTrainedTokenizerFast
+from transformers import (
+    CLIPVisionModel,
+    LlamaConfig,
+    LlavaConfig,
+    LlavaForConditionalGeneration,
+    PreTrainedTokenizerFast,
+)
 
 from locheads.specimen.expressions import ATTRIBUTES, STYLES, answer, refer
 from locheads.specimen.training import Batch, ScenePool, train
@@ -100,7 +106,9 @@ def pack_turns(
         asked = next((1 + i for i, name in enumerate(ATTRIBUTES) if name not in expression.given), 9)
         for i, (token, following) in enumerate(zip(sequence, sequence[1:], strict=False)):
             known = i >= len(question) - 1
-            rows.append((token, following if known else -100, turn, i, asked if i == len(question) - 1 else 0))
+            rows.append(
+                (token, following if known else -100, turn, i, asked if i == len(question) - 1 else 0)
+            )
         turn += 1
     rows += [(tokenizer.pad_token_id, -100, -1, 0, 0)] * (TEXT - len(rows))
     return Turns(*np.array(rows).T)
@@ -125,7 +133,9 @@ class Conversations(Dataset):
         scenes = np.sort(rng.choice(self.easy if early else len(self.pool.things), count, replace=False))
         kept = PATCHES if whole else KEPT
         seen = np.sort([rng.permutation(PATCHES)[:kept] for _ in scenes], axis=1)
-        turns = [pack_turns(self.pool.scene(i), self.tokenizer, EARLY if early else LATE, rng) for i in scenes]
+        turns = [
+            pack_turns(self.pool.scene(i), self.tokenizer, EARLY if early else LATE, rng) for i in scenes
+        ]
         features = np.stack([self.features[i][patches] for i, patches in zip(scenes, seen, strict=True)])
         batch = {name: np.stack([getattr(t, name) for t in turns]) for name in Turns.__annotations__}
         return {k: torch.from_numpy(v) for k, v in {"features": features, "seen": seen, **batch}.items()}
@@ -186,9 +196,7 @@ def answer_logits(model: LlavaForConditionalGeneration, batch: Batch) -> torch.T
     return model.lm_head(hidden[:, visible:][batch["labels"] != -100])
 
 
-def answer_loss(
-    model: LlavaForConditionalGeneration, batch: Batch
-) -> tuple[torch.Tensor, dict[str, float]]:
+def answer_loss(model: LlavaForConditionalGeneration, batch: Batch) -> tuple[torch.Tensor, dict[str, float]]:
     """Cross-entropy of the answers, the first token counting three times, and accuracies of that token."""
     asked, labels = (batch[name][batch["labels"] != -100] for name in ("asked", "labels"))
     logits = answer_logits(model, batch)

@@ -94,7 +94,11 @@ def row_word(thing: Thing) -> str:
 
 def word_of(thing: Thing, kind: str) -> str:
     """The word for one of `ATTRIBUTES`, or for the row or column of the picture."""
-    return {"row": row_word, "column": column_word}[kind](thing) if kind in ("row", "column") else getattr(thing, kind)
+    return (
+        {"row": row_word, "column": column_word}[kind](thing)
+        if kind in ("row", "column")
+        else getattr(thing, kind)
+    )
 
 
 def _subsets() -> Iterator[frozenset[str]]:
@@ -105,7 +109,9 @@ def _subsets() -> Iterator[frozenset[str]]:
 def _alike(scene: Scene, index: int, keys: frozenset[str]) -> list[int]:
     """Objects that share the attributes `keys` with object `index`, itself included."""
     it = scene.things[index]
-    return [i for i, other in enumerate(scene.things) if all(getattr(other, k) == getattr(it, k) for k in keys)]
+    return [
+        i for i, other in enumerate(scene.things) if all(getattr(other, k) == getattr(it, k) for k in keys)
+    ]
 
 
 def _noun_phrase(thing: Thing, keys: frozenset[str]) -> str:

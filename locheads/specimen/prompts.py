@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import locheads._torchvision  # noqa: F401
+
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch.nn import functional as F
-
-import locheads._torchvision  # noqa: F401
 
 # isort: split
 from segment_anything.modeling import Sam

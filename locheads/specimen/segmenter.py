@@ -14,12 +14,12 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
+import locheads._torchvision  # noqa: F401
+
 import numpy as np
 import torch
 from torch import nn
 from tqdm import tqdm
-
-import locheads._torchvision  # noqa: F401
 
 # isort: split
 from segment_anything import SamPredictor

@@ -117,7 +117,9 @@ def train(
     bar = tqdm(loader, checkpoint.stem, initial=start, total=steps, mininterval=10)
     for step, batch in enumerate(bar, start):
         for group in optimizer.param_groups:
-            group["lr"] = rate * min(1.0, (step + 1) / 200) * (0.5 + 0.5 * math.cos(math.pi * step / steps) + 0.01)
+            group["lr"] = (
+                rate * min(1.0, (step + 1) / 200) * (0.5 + 0.5 * math.cos(math.pi * step / steps) + 0.01)
+            )
         loss, figures = loss_of({name: tensor.to(device) for name, tensor in batch.items()})
         optimizer.zero_grad()
         loss.backward()

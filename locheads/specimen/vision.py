@@ -12,18 +12,19 @@ import math
 from functools import partial
 from pathlib import Path
 
+import locheads._torchvision  # noqa: F401
+
 import numpy as np
 import torch
 from torch import nn
 from torch.nn.functional import cross_entropy, scaled_dot_product_attention
 from torch.utils.data import Dataset
+from transformers import CLIPVisionConfig, CLIPVisionModel
 
-import locheads._torchvision  # noqa: F401
 from locheads.specimen.expressions import STYLES, refer, word_of
 from locheads.specimen.scenes import COLORS, RADII, SHAPES, TEXTURES, Scene
 from locheads.specimen.training import Batch, ScenePool, train
 from locheads.specimen.vocabulary import make_tokenizer
-from transformers import CLIPVisionConfig, CLIPVisionModel
 
 VISION = CLIPVisionConfig(
     hidden_size=96,
@@ -66,13 +67,18 @@ class Questioner(nn.Module):
         self.norm = nn.LayerNorm(width)
         self.key, self.value = nn.Linear(width, width), nn.Linear(width, width)
         self.read = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 2 * width), nn.GELU())
-        self.answers = nn.ModuleDict({kind: nn.Linear(2 * width, len(said)) for kind, said in ANSWERS.items()})
+        self.answers = nn.ModuleDict(
+            {kind: nn.Linear(2 * width, len(said)) for kind, said in ANSWERS.items()}
+        )
 
     def forward(self, features: torch.Tensor, words: torch.Tensor) -> dict[str, torch.Tensor]:
         """From features `images × patches × width` and words `images × questions × words`, logits by kind."""
         features = self.norm(features)
         query = self.query(self.words(words.flatten(0, 1))).unflatten(0, words.shape[:2])
-        split = [x.unflatten(-1, (self.heads, -1)).transpose(1, 2) for x in (query, self.key(features), self.value(features))]
+        split = [
+            x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+            for x in (query, self.key(features), self.value(features))
+        ]
         pooled = scaled_dot_product_attention(*split).transpose(1, 2).flatten(-2)
         hidden = self.read(pooled)
         return {kind: answer(hidden) for kind, answer in self.answers.items()}
@@ -144,7 +150,9 @@ def position_waves(width: int) -> torch.Tensor:
     return 0.3 * torch.cat([row.sin(), row.cos(), column.sin(), column.cos()], 1)
 
 
-def train_vision(pool: ScenePool, steps: int, folder: Path, seed: int = 0, device: str = "cpu") -> CLIPVisionModel:
+def train_vision(
+    pool: ScenePool, steps: int, folder: Path, seed: int = 0, device: str = "cpu"
+) -> CLIPVisionModel:
     """Train the tower through questions, or resume; see the module's text."""
     torch.manual_seed(seed)
     tower = CLIPVisionModel(VISION)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from tokenizers import Tokenizer, models, pre_tokenizers, processors
-
 import locheads._torchvision  # noqa: F401
+
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import CLIPImageProcessorPil, LlavaProcessor, PreTrainedTokenizerFast
 
 from locheads.specimen import expressions

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import locheads._torchvision  # noqa: F401
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from transformers import LlavaForConditionalGeneration
 
-import locheads._torchvision  # noqa: F401
 from locheads.capture import capture
 from locheads.errors import LocheadsError
 from locheads.lvlm import Lvlm, load_lvlm
 from locheads.specimen.answers import make_model
 from locheads.specimen.vocabulary import make_processor, make_tokenizer
-from transformers import LlavaForConditionalGeneration
 
 EXPRESSIONS = ["the ring", "the small striped object on the left", "second red star from the right"]
 

@@ -6,12 +6,16 @@ import json
 from dataclasses import fields
 from pathlib import Path
 
+import locheads._torchvision  # noqa: F401
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+
+# isort: split
 from segment_anything import SamPredictor
 
 from locheads.errors import LocheadsError
