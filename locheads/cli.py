@@ -32,6 +32,7 @@ class Part(StrEnum):
     """What of the specimen can be trained by itself, in the order of the recipe."""
 
     tags = "tags"
+    questions = "questions"
     answers = "answers"
     segmenter = "segmenter"
 
@@ -129,21 +130,17 @@ def data(
 
 @train_app.command("specimen")
 def train_specimen(
-    part: Annotated[Part | None, typer.Option(help="One part only. Default: all three, in order.")] = None,
-    minutes: Annotated[
-        float | None,
-        typer.Option(min=0.0, help="Stop after so many minutes; the next call goes on."),
-    ] = None,
+    part: Annotated[Part | None, typer.Option(help="One part only. Default: all, in order.")] = None,
 ) -> None:
-    """Train the specimen again: the vision tower on tags, the model on answers, the segmenter.
+    """Train the specimen again: the vision tower on tags and questions, the model on answers, the segmenter.
 
-    Hours on two CPU cores, minutes on a GPU. Checkpointed: a second call resumes. The weights in the
-    repository are replaced only when a part is done.
+    Hours on two CPU cores, minutes on a GPU. Checkpointed: a call that was stopped is taken up by the next.
+    The weights in the repository are replaced only when their part is done.
     """
     from locheads.specimen.recipe import train_part
 
     for one in [part] if part else list(Part):
-        train_part(one.value, minutes)
+        train_part(one.value)
 
 
 def main() -> None:

@@ -120,7 +120,7 @@ def score_bars(scores: dict[str, dict[str, tuple[float, float, float]]], label: 
 
 def overlay(image: Image.Image, grounding: Grounding, window: Window | None = None) -> Figure:
     """The picture, the heads' map, and pseudo-mask, hull and box over the picture."""
-    window = window or Window.stretch(image.size, grounding.map.shape)  # type: ignore[arg-type]
+    window = window or Window.stretch(image.size, grounding.map.shape)
     figure, (left, middle, right) = plt.subplots(1, 3, figsize=(9, 3.3))
     _picture(left, image, "picture")
     _picture(middle, image, "sum of the heads' maps")

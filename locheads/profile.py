@@ -113,7 +113,7 @@ def _claim(store: Path, lvlm: Lvlm, samples: Sequence[Sample]) -> None:
         differing = [key for key, value in json.loads(path.read_text()).items() if origin.get(key) != value]
         if differing:
             raise LocheadsError(
-                f"{store}: this profile was made with another {differing[0]}; remove it or name another folder"
+                f"{store}: this profile was made with another {differing[0]}; remove it or name another"
             )
         return
     with replacing(path) as partial:

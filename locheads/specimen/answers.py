@@ -30,11 +30,12 @@ from transformers import (
 )
 
 from locheads.specimen.expressions import ATTRIBUTES, STYLES, answer, refer
+from locheads.specimen.scenes import Scene
+from locheads.specimen.tags import PATCHES, VISION
 from locheads.specimen.training import Batch, ScenePool, train
-from locheads.specimen.vision import PATCHES, VISION
 from locheads.specimen.vocabulary import make_tokenizer
 
-BATCH = 32
+BATCH = 16
 TEXT = 96
 """Text tokens a picture: as many turns as fit."""
 KEPT = 108
@@ -88,7 +89,7 @@ class Turns:
 
 
 def pack_turns(
-    scene, tokenizer: PreTrainedTokenizerFast, shares: tuple[float, ...], rng: np.random.Generator
+    scene: Scene, tokenizer: PreTrainedTokenizerFast, shares: tuple[float, ...], rng: np.random.Generator
 ) -> Turns:
     """Random turns about random objects of a scene, as many as fit into `TEXT` tokens."""
     rows: list[tuple[int, int, int, int, int]] = []
@@ -143,8 +144,8 @@ class Conversations(Dataset):
 
 def train_answers(
     pool: ScenePool, tower: CLIPVisionModel, steps: int, folder: Path, seed: int = 0, device: str = "cpu"
-) -> LlavaForConditionalGeneration:
-    """Train projector and decoder on top of a frozen tower, or resume; see the module's text."""
+) -> tuple[LlavaForConditionalGeneration, list[dict[str, float]]]:
+    """Train projector and decoder on a frozen tower, or resume; gives the model and its training curve."""
     torch.manual_seed(seed)
     model = make_model(make_tokenizer()).to(device)
     model.model.vision_tower.load_state_dict(tower.state_dict())
@@ -152,8 +153,8 @@ def train_answers(
     learners = nn.ModuleList([model.model.multi_modal_projector, model.model.language_model, model.lm_head])
     batches = Conversations(pool, frozen_features(pool, tower, folder), steps, seed)
     model.model.language_model.compile(dynamic=False)
-    train(learners, batches, partial(answer_loss, model), 1.5e-3, folder / "answers.ckpt", device)
-    return model
+    curve = train(learners, batches, partial(answer_loss, model), 1.5e-3, folder / "answers.ckpt", device)
+    return model, curve
 
 
 @torch.inference_mode()

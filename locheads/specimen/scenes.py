@@ -7,7 +7,7 @@ in COCO. Everything is drawn from one `numpy.random.Generator`, so a seed is a s
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -149,24 +149,24 @@ def _background(rng: np.random.Generator) -> Field:
     if kind == 0:
         blend = np.zeros((SIDE, SIDE), np.float32)
     elif kind == 1:
-        a, b = np.float32(rng.uniform(-0.5, 0.5, 2))
+        a, b = rng.uniform(-0.5, 0.5, 2).astype(np.float32)
         blend = 0.5 + a * (xx - 0.5) + b * (yy - 0.5)
     elif kind == 2:
         tiles = rng.integers(3, 9)
         blend = ((xx * tiles).astype(np.int8) + (yy * tiles).astype(np.int8)) % 2 * np.float32(0.35)
     else:
-        waves = np.float32(rng.uniform(-3, 3, (4, 2)) * 2 * np.pi)
-        blend = 0.5 + sum(np.sin(a * xx + b * yy + a) for a, b in waves) / 8
+        waves = (rng.uniform(-3, 3, (4, 2)) * 2 * np.pi).astype(np.float32)
+        blend = 0.5 + np.sum([np.sin(a * xx + b * yy + a) for a, b in waves], 0) / 8
     grain = 5 * rng.standard_normal((SIDE, SIDE, 1), np.float32)
     return np.asarray(one + (two - one) * blend[..., None] + grain, np.float32)
 
 
 def _attributes(rng: np.random.Generator, count: int, shapes: tuple[str, ...]) -> list[dict[str, str]]:
     """Attributes of `count` things from small palettes, so that things resemble each other."""
-    palettes = {
-        "shape": rng.choice(shapes, min(len(shapes), rng.integers(1, 4)), replace=False),
+    palettes: dict[str, Sequence[str] | np.ndarray] = {
+        "shape": rng.choice(np.array(shapes), min(len(shapes), int(rng.integers(1, 4))), replace=False),
         "color": rng.choice(list(COLORS), rng.integers(1, 5), replace=False),
-        "texture": rng.choice(TEXTURES, rng.integers(1, 4), replace=False),
+        "texture": rng.choice(np.array(TEXTURES), rng.integers(1, 4), replace=False),
         "size": rng.choice(list(RADII), rng.integers(1, 3), replace=False),
     }
     if count >= 4:
