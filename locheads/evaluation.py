@@ -7,12 +7,13 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
-from tqdm.auto import tqdm
 
+from locheads.geometry import Window
 from locheads.grounding import ground
 from locheads.lvlm import Lvlm
 from locheads.metrics import accuracy, bootstrap_interval, box_iou, ciou, mask_overlap
-from locheads.profile import coverage_of, maps_of
+from locheads.profile import coverage_of, maps_of, true_mask
+from locheads.progress import progress
 from locheads.samples import Sample
 from locheads.segmentation import Segmenter
 from locheads.selection import Head, take_heads
@@ -37,28 +38,38 @@ def evaluate(
         (xyxy pixels), `box_iou`, `intersection` and `union` of the mask in pixels.
     """
     choices = [("localization", 0, heads), *(("random", draw, rival) for draw, rival in enumerate(rivals))]
-    stream = zip(samples, maps_of(lvlm, samples), strict=True)
     rows: list[dict[str, object]] = []
-    for sample, maps in tqdm(stream, "grounding", len(samples), leave=False, unit="sample"):
-        window = lvlm.window(sample.size)
-        taken = [take_heads(maps[None], choice)[0] for _, _, choice in choices]
-        boxes = np.stack([ground(some, window).box for some in taken])
-        ious = box_iou(np.repeat(np.array([sample.box], float), len(boxes), 0), boxes)
-        truth = np.broadcast_to(sample.mask, (len(boxes), *sample.mask.shape))
-        overlap = mask_overlap(segmenter.masks(sample.image, boxes), truth)
-        for i, (name, draw, _) in enumerate(choices):
-            rows.append(
-                {
-                    "sample_id": sample.sample_id,
-                    "heads": name,
-                    "draw": draw,
-                    "box": tuple(boxes[i]),
-                    "box_iou": ious[i],
-                    "intersection": overlap.intersection[i],
-                    "union": overlap.union[i],
-                }
-            )
+    with progress(len(samples), "grounding") as bar:
+        for sample, maps in zip(samples, maps_of(lvlm, samples), strict=True):
+            rows += _outcomes(sample, maps, lvlm.window(sample.size), segmenter, choices)
+            bar.update()
     return pd.DataFrame(rows)
+
+
+def _outcomes(
+    sample: Sample,
+    maps: Float[np.ndarray, "layer head row column"],
+    window: Window,
+    segmenter: Segmenter,
+    choices: Sequence[tuple[str, int, Heads]],
+) -> list[dict[str, object]]:
+    """The rows of one sample, one a choice of heads; the picture is embedded once for all."""
+    boxes = np.stack([ground(take_heads(maps[None], heads)[0], window).box for _, _, heads in choices])
+    ious = box_iou(np.repeat(np.array([sample.box], float), len(boxes), 0), boxes)
+    truth = np.repeat(true_mask(sample)[None], len(boxes), 0)
+    overlap = mask_overlap(segmenter.masks(sample.image, boxes), truth)
+    return [
+        {
+            "sample_id": sample.sample_id,
+            "heads": name,
+            "draw": draw,
+            "box": tuple(boxes[i]),
+            "box_iou": ious[i],
+            "intersection": overlap.intersection[i],
+            "union": overlap.union[i],
+        }
+        for i, (name, draw, _) in enumerate(choices)
+    ]
 
 
 def ceiling(lvlm: Lvlm, samples: Sequence[Sample]) -> Float[np.ndarray, " n"]:

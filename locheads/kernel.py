@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from traitlets import default
 
 from locheads.errors import LocheadsError
 from locheads.files import replacing
+from locheads.progress import HEADLESS
 
 
 class OwnKernel(AsyncKernelManager):
@@ -43,6 +45,7 @@ def execute(notebook: Path, executed: Path, parameters: dict[str, Any]) -> None:
             Or the disk is full.
     """
     failure = None
+    os.environ[HEADLESS] = "1"
     with replacing(executed) as partial:
         try:
             _papermill(notebook, partial, parameters)

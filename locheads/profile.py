@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import xarray as xr
-from tqdm.auto import tqdm
+from jaxtyping import Bool, Float
 
 from locheads.capture import capture
 from locheads.criteria import attention_sum, spatial_entropy
@@ -23,6 +23,7 @@ from locheads.errors import LocheadsError
 from locheads.files import replacing
 from locheads.grounding import iou_per_head
 from locheads.lvlm import Lvlm
+from locheads.progress import progress
 from locheads.samples import Sample
 
 PART = 64
@@ -47,7 +48,7 @@ def profile(lvlm: Lvlm, samples: Sequence[Sample], store: Path) -> xr.Dataset:
     """
     _claim(store, lvlm, samples)
     parts = [samples[start : start + PART] for start in range(0, len(samples), PART)]
-    with tqdm(total=len(samples), desc=f"heads of {lvlm.name}", unit="sample", leave=False) as bar:
+    with progress(len(samples), f"heads of {lvlm.name}") as bar:
         for number, part in enumerate(parts):
             folder = store / f"part-{number:05d}.zarr"
             if not folder.exists():
@@ -64,16 +65,21 @@ def maps_of(lvlm: Lvlm, samples: Sequence[Sample], batch: int = BATCH) -> Iterat
         yield from capture(lvlm, [s.image for s in some], [s.expression for s in some]).float().cpu().numpy()
 
 
-def coverage_of(lvlm: Lvlm, sample: Sample) -> np.ndarray:
-    """Share of each patch that the true object covers, `row × column`.
+def true_mask(sample: Sample) -> Bool[np.ndarray, "height width"]:
+    """The mask of the object that a sample names.
 
     Raises:
-        LocheadsError: The sample has no mask.
+        LocheadsError: The sample has none.
     """
     mask = sample.mask
     if mask is None:
         raise LocheadsError(f"sample {sample.sample_id} has no mask; overlap needs a data set with masks")
-    return lvlm.window(sample.size).mask_to_grid(mask)
+    return mask
+
+
+def coverage_of(lvlm: Lvlm, sample: Sample) -> Float[np.ndarray, "row column"]:
+    """Share of each patch that the true object covers; raises as `true_mask`."""
+    return lvlm.window(sample.size).mask_to_grid(true_mask(sample))
 
 
 def _judged(lvlm: Lvlm, samples: Sequence[Sample]) -> xr.Dataset:
