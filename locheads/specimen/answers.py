@@ -40,6 +40,8 @@ TEXT = 96
 """Text tokens a picture: as many turns as fit."""
 KEPT = 108
 """Patches kept of each picture, but for the last part of the training, which sees them all."""
+BLIND = 0.5
+"""Share of the turns in which the words before the last one do not see the picture: that word has to look."""
 EARLY, LATE = (0.4, 0.6, 0.0, 0.0), (0.4, 0.2, 0.25, 0.15)
 """Shares of the styles in the first and the remaining part of the training."""
 
@@ -70,7 +72,19 @@ def make_model(tokenizer: PreTrainedTokenizerFast) -> LlavaForConditionalGenerat
         vision_feature_select_strategy="default",
         tie_word_embeddings=False,
     )
-    return LlavaForConditionalGeneration(config)
+    model = LlavaForConditionalGeneration(config)
+    _calm(model)
+    return model
+
+
+@torch.no_grad()
+def _calm(model: LlavaForConditionalGeneration) -> None:
+    """Loud words and quiet layers: what a word says is not drowned by what the first layers add."""
+    language = model.model.language_model
+    language.embed_tokens.weight.normal_()
+    for layer in language.layers:
+        layer.self_attn.o_proj.weight.mul_(0.25)
+        layer.mlp.down_proj.weight.mul_(0.25)
 
 
 @dataclass(frozen=True)
@@ -79,20 +93,22 @@ class Turns:
 
     tokens: np.ndarray
     labels: np.ndarray
-    """The next token where the model is asked, −100 elsewhere."""
+    """The next token, −100 for padding and for blind words."""
     turn: np.ndarray
     """Which turn a token is of; −1 is padding."""
     offset: np.ndarray
     """Position within its turn."""
     asked: np.ndarray
-    """1 + index into `ATTRIBUTES` of what the first answer token says; 0 elsewhere, 9 a place."""
+    """Where the first answer word tells objects apart: 1 + its index in `ATTRIBUTES`, 9 for a place."""
+    blind: np.ndarray
+    """1 for words that do not see the picture, see `BLIND`."""
 
 
 def pack_turns(
     scene: Scene, tokenizer: PreTrainedTokenizerFast, shares: tuple[float, ...], rng: np.random.Generator
 ) -> Turns:
     """Random turns about random objects of a scene, as many as fit into `TEXT` tokens."""
-    rows: list[tuple[int, int, int, int, int]] = []
+    rows: list[tuple[int, ...]] = []
     turn = 0
     for _ in range(60):
         index, style = int(rng.integers(len(scene.things))), STYLES[rng.choice(len(STYLES), p=shares)]
@@ -104,15 +120,23 @@ def pack_turns(
         sequence = [*question, *reply, tokenizer.eos_token_id]
         if len(rows) + len(sequence) - 1 > TEXT:
             break
-        asked = next((1 + i for i, name in enumerate(ATTRIBUTES) if name not in expression.given), 9)
+        asked = _asked(scene, expression.given)
+        blind = rng.random() < BLIND
         for i, (token, following) in enumerate(zip(sequence, sequence[1:], strict=False)):
-            known = i >= len(question) - 1
-            rows.append(
-                (token, following if known else -100, turn, i, asked if i == len(question) - 1 else 0)
-            )
+            word, last = i < len(question) - 1, i == len(question) - 1
+            unseen = int(blind and word)
+            rows.append((token, -100 if unseen else following, turn, i, asked if last else 0, unseen))
         turn += 1
-    rows += [(tokenizer.pad_token_id, -100, -1, 0, 0)] * (TEXT - len(rows))
+    rows += [(tokenizer.pad_token_id, -100, -1, 0, 0, 0)] * (TEXT - len(rows))
     return Turns(*np.array(rows).T)
+
+
+def _asked(scene: Scene, given: frozenset[str]) -> int:
+    """1 + index of the first attribute left open, 9 for a place; 0 where all objects share the answer."""
+    for i, name in enumerate(ATTRIBUTES):
+        if name not in given:
+            return 1 + i if len({getattr(thing, name) for thing in scene.things}) > 1 else 0
+    return 9
 
 
 class Conversations(Dataset):
@@ -171,11 +195,12 @@ def frozen_features(pool: ScenePool, tower: CLIPVisionModel, folder: Path) -> np
     return np.load(path, mmap_mode="r")
 
 
-def turn_mask(turn: torch.Tensor, visible: int) -> torch.Tensor:
+def turn_mask(turn: torch.Tensor, blind: torch.Tensor, visible: int) -> torch.Tensor:
     """Who sees whom: `batch × 1 × tokens × tokens`, for `visible` leading tokens of the picture."""
     length = visible + turn.shape[1]
     mask = torch.ones(len(turn), length, length, dtype=torch.bool, device=turn.device).tril()
     mask[:, visible:, visible:] &= turn[:, :, None] == turn[:, None]
+    mask[:, visible:, 1:visible] &= (blind == 0)[:, :, None]
     return mask[:, None]
 
 
@@ -191,7 +216,7 @@ def answer_logits(model: LlavaForConditionalGeneration, batch: Batch) -> torch.T
     hidden = core.language_model(
         inputs_embeds=embeddings,
         position_ids=positions,
-        attention_mask=turn_mask(turn, visible),
+        attention_mask=turn_mask(turn, batch["blind"], visible),
         use_cache=False,
     ).last_hidden_state
     return model.lm_head(hidden[:, visible:][batch["labels"] != -100])

@@ -157,10 +157,14 @@ def _by_place(scene: Scene, index: int) -> Iterator[tuple[float, Expression]]:
         if len(rivals) == 1:
             if keys:
                 yield 0.5 * weight, Expression(f"the {phrase}", keys)
+            if len(keys) == 1:
+                yield 0.5 * weight, Expression(getattr(thing, *keys), keys)
             continue
         for side in _extreme_sides(scene, index, rivals):
             yield weight, Expression(f"the {phrase} on the {side}", keys)
             yield 0.5 * weight, Expression(f"{side} {phrase}", keys)
+            if not keys:
+                yield weight, Expression(side, keys)
         for pattern in _ordinals(scene, index, rivals):
             yield 0.5 * weight, Expression("the " + pattern.format(phrase), keys)
 
@@ -173,6 +177,8 @@ def _by_appearance(scene: Scene, index: int) -> Iterator[tuple[float, Expression
             phrase, weight = _noun_phrase(thing, keys), (1 + len(keys)) ** -1.5
             yield weight, Expression(f"the {phrase}", keys)
             yield 0.5 * weight, Expression(phrase, keys)
+            if len(keys) == 1:
+                yield weight, Expression(getattr(thing, *keys), keys)
 
 
 def _by_relation(scene: Scene, index: int) -> Iterator[tuple[float, Expression]]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -26,6 +25,7 @@ from segment_anything import SamPredictor
 from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncoder, Sam, TwoWayTransformer
 
 from locheads.errors import LocheadsError
+from locheads.files import replacing
 from locheads.specimen.prompts import draw_batch, loose_box, loss_of_batch
 from locheads.specimen.scenes import SIDE, draw_scene
 from locheads.specimen.weights import WEIGHTS, load_weights, save_weights
@@ -78,9 +78,8 @@ def build_sam(config: SegmenterConfig = SegmenterConfig()) -> Sam:
 def save_segmenter(sam: Sam, config: SegmenterConfig, folder: Path) -> str:
     """Write `model.safetensors`, its hash and `config.json`; returns the hash."""
     digest = save_weights(folder, sam.state_dict())
-    part = folder / "config.json.part"
-    part.write_text(json.dumps(asdict(config), indent=2) + "\n", encoding="utf-8")
-    os.replace(part, folder / "config.json")
+    with replacing(folder / "config.json") as part:
+        part.write_text(json.dumps(asdict(config), indent=2) + "\n", encoding="utf-8")
     return digest
 
 
@@ -146,7 +145,7 @@ def train_segmenter(
         recent.append({"loss": loss.item(), **figures})
         if (step + 1) % save_every == 0 or step + 1 == steps:
             means = {name: float(np.mean([row[name] for row in recent])) for name in recent[0]}
-            curve.append({"step": step + 1, **means})
+            curve.append({"step": float(step + 1), **means})
             recent = []
             _save_checkpoint(sam, optimizer, curve, checkpoint)
     return sam.cpu().eval(), curve
@@ -170,10 +169,8 @@ def _save_checkpoint(
     sam: Sam, optimizer: torch.optim.Optimizer, curve: list[dict[str, float]], checkpoint: Path
 ) -> None:
     """Write, then rename: an interrupted write leaves the checkpoint before it."""
-    checkpoint.parent.mkdir(parents=True, exist_ok=True)
-    part = checkpoint.with_name(checkpoint.name + ".part")
-    torch.save({"sam": sam.state_dict(), "optimizer": optimizer.state_dict(), "curve": curve}, part)
-    os.replace(part, checkpoint)
+    with replacing(checkpoint) as part:
+        torch.save({"sam": sam.state_dict(), "optimizer": optimizer.state_dict(), "curve": curve}, part)
 
 
 def _resume(

@@ -6,13 +6,13 @@ The list is a `SHA256SUMS` file as `sha256sum` writes and checks it, so that it 
 from __future__ import annotations
 
 import hashlib
-import os
 from pathlib import Path
 
 import torch
 from safetensors.torch import load_file, save_file
 
 from locheads.errors import LocheadsError
+from locheads.files import replacing
 
 WEIGHTS = Path(__file__).with_suffix("")
 """The folder of the weights this package ships, one folder a model."""
@@ -29,9 +29,8 @@ def sha256(path: Path) -> str:
 def seal(folder: Path) -> dict[str, str]:
     """Write the sums of all safetensors files of a folder; returns them by file name."""
     sums = {path.name: sha256(path) for path in sorted(folder.glob("*.safetensors"))}
-    part = folder / f"{SUMS}.part"
-    part.write_text("".join(f"{value}  {name}\n" for name, value in sums.items()), encoding="utf-8")
-    os.replace(part, folder / SUMS)
+    with replacing(folder / SUMS) as part:
+        part.write_text("".join(f"{value}  {name}\n" for name, value in sums.items()), encoding="utf-8")
     return sums
 
 
@@ -62,10 +61,8 @@ def verify(folder: Path) -> dict[str, str]:
 
 def save_weights(folder: Path, tensors: dict[str, torch.Tensor]) -> str:
     """Write `model.safetensors` and its hash; returns the hash. Nothing is left half-written."""
-    folder.mkdir(parents=True, exist_ok=True)
-    part = folder / f"{MODEL}.part"
-    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, part)
-    os.replace(part, folder / MODEL)
+    with replacing(folder / MODEL) as part:
+        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, part)
     return seal(folder)[MODEL]
 
 

@@ -168,7 +168,7 @@ def test_resuming_gives_what_an_undisturbed_run_gives(
     assert resumed == curve
     for name, tensor in whole.state_dict().items():
         assert torch.equal(tensor, halves.state_dict()[name]), name
-    assert not list(tmp_path.glob("*.part"))
+    assert not list(tmp_path.glob("*partial*"))
 
 
 def test_training_moves_every_weight(tmp_path: Path) -> None:

@@ -1,0 +1,93 @@
+"""Packed turns are what the model meets at inference, and no turn sees another."""
+
+from __future__ import annotations
+
+import locheads._torchvision  # noqa: F401
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from transformers import LlavaForConditionalGeneration
+
+from locheads.specimen.answers import PATCHES, Turns, answer_logits, make_model, pack_turns, turn_mask
+from locheads.specimen.expressions import STYLES
+from locheads.specimen.scenes import Scene, draw_scene
+from locheads.specimen.vocabulary import make_processor, make_tokenizer
+
+EVEN = (0.25, 0.25, 0.25, 0.25)
+
+
+@pytest.fixture(scope="module")
+def scene() -> Scene:
+    return draw_scene(np.random.default_rng(5))
+
+
+@pytest.fixture(scope="module")
+def model() -> LlavaForConditionalGeneration:
+    torch.manual_seed(0)
+    return make_model(make_tokenizer()).eval()
+
+
+@pytest.fixture(scope="module")
+def turns(scene: Scene) -> Turns:
+    return pack_turns(scene, make_tokenizer(), EVEN, np.random.default_rng(1))
+
+
+def test_turns_are_numbered_from_their_own_start(turns: Turns) -> None:
+    assert turns.turn.max() >= 3
+    for number in range(turns.turn.max() + 1):
+        mine = turns.turn == number
+        assert (turns.offset[mine] == np.arange(mine.sum())).all()
+        following = turns.tokens[mine][1:]
+        labels = turns.labels[mine][:-1]
+        assert (labels[labels >= 0] == following[labels >= 0]).all()
+        assert turns.labels[mine][-1] == make_tokenizer().eos_token_id
+
+
+def test_the_mask_equals_a_loop() -> None:
+    turn, blind = torch.tensor([[0, 0, 1, 1, -1]]), torch.tensor([[1, 0, 0, 0, 0]])
+    mask = turn_mask(turn, blind, visible=3)[0, 0]
+    for i in range(8):
+        for j in range(8):
+            sees = j <= i
+            if i >= 3 and j >= 3:
+                sees &= bool(turn[0, i - 3] == turn[0, j - 3])
+            if i >= 3 and 1 <= j < 3:
+                sees &= not blind[0, i - 3]
+            assert mask[i, j] == sees, (i, j)
+
+
+@torch.no_grad()
+def test_a_packed_turn_is_the_sequence_of_inference(
+    scene: Scene, model: LlavaForConditionalGeneration, turns: Turns
+) -> None:
+    """Logits after a turn's tokens equal those of the model run on image and text alone."""
+    processor, image = make_processor(144, 8), Image.fromarray(scene.image)
+    pixels = processor.image_processor(image, return_tensors="pt")["pixel_values"]
+    features = model.model.vision_tower(pixels).last_hidden_state[:, 1:]
+    batch = {name: torch.from_numpy(getattr(turns, name))[None] for name in Turns.__annotations__}
+    batch |= {
+        "features": features,
+        "seen": torch.arange(PATCHES)[None],
+        "blind": torch.zeros_like(batch["turn"]),
+    }
+    packed = answer_logits(model, batch)
+    labelled = turns.turn[turns.labels != -100]
+    for number in range(turns.turn.max() + 1):
+        ids = turns.tokens[turns.turn == number]
+        inputs = processor(
+            images=image, text="<image> " + processor.tokenizer.decode(ids), return_tensors="pt"
+        )
+        alone = model(**inputs).logits[0, -len(ids) :]
+        known = torch.from_numpy(turns.labels[turns.turn == number] != -100)
+        torch.testing.assert_close(
+            packed[torch.from_numpy(labelled == number)], alone[known], atol=1e-4, rtol=0
+        )
+
+
+def test_styles_have_their_shares(scene: Scene) -> None:
+    only = pack_turns(scene, make_tokenizer(), (0.0, 1.0, 0.0, 0.0), np.random.default_rng(2))
+    places = make_tokenizer().convert_tokens_to_ids(["left", "right", "top", "bottom"])
+    first = [only.tokens[only.turn == n][0] for n in range(only.turn.max() + 1)]
+    assert not set(first) & set(places) and len(STYLES) == 4
