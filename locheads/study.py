@@ -120,7 +120,7 @@ def save_figure(figure: Figure, world: str, name: str) -> list[Path]:
     for suffix, metadata in undated.items():
         path = ROOT / "figures" / _checked_world(world) / f"{name}.{suffix}"
         with replacing(path) as partial:
-            figure.savefig(partial, dpi=150, bbox_inches="tight", metadata=metadata)
+            figure.savefig(partial, dpi=100, bbox_inches="tight", metadata=metadata)
         paths.append(path)
     return paths
 

@@ -38,10 +38,8 @@ from locheads.specimen.vocabulary import make_tokenizer
 BATCH = 16
 TEXT = 96
 """Text tokens a picture: as many turns as fit."""
-KEPT = 108
+KEPT = 36
 """Patches kept of each picture, but for the last part of the training, which sees them all."""
-BLIND = 0.5
-"""Share of the turns in which the words before the last one do not see the picture: that word has to look."""
 EARLY, LATE = (0.4, 0.6, 0.0, 0.0), (0.4, 0.2, 0.25, 0.15)
 """Shares of the styles in the first and the remaining part of the training."""
 
@@ -93,15 +91,13 @@ class Turns:
 
     tokens: np.ndarray
     labels: np.ndarray
-    """The next token, −100 for padding and for blind words."""
+    """The next token, −100 for padding."""
     turn: np.ndarray
     """Which turn a token is of; −1 is padding."""
     offset: np.ndarray
     """Position within its turn."""
     asked: np.ndarray
     """Where the first answer word tells objects apart: 1 + its index in `ATTRIBUTES`, 9 for a place."""
-    blind: np.ndarray
-    """1 for words that do not see the picture, see `BLIND`."""
 
 
 def pack_turns(
@@ -121,13 +117,10 @@ def pack_turns(
         if len(rows) + len(sequence) - 1 > TEXT:
             break
         asked = _asked(scene, expression.given)
-        blind = rng.random() < BLIND
         for i, (token, following) in enumerate(zip(sequence, sequence[1:], strict=False)):
-            word, last = i < len(question) - 1, i == len(question) - 1
-            unseen = int(blind and word)
-            rows.append((token, -100 if unseen else following, turn, i, asked if last else 0, unseen))
+            rows.append((token, following, turn, i, asked if i == len(question) - 1 else 0))
         turn += 1
-    rows += [(tokenizer.pad_token_id, -100, -1, 0, 0, 0)] * (TEXT - len(rows))
+    rows += [(tokenizer.pad_token_id, -100, -1, 0, 0)] * (TEXT - len(rows))
     return Turns(*np.array(rows).T)
 
 
@@ -195,12 +188,11 @@ def frozen_features(pool: ScenePool, tower: CLIPVisionModel, folder: Path) -> np
     return np.load(path, mmap_mode="r")
 
 
-def turn_mask(turn: torch.Tensor, blind: torch.Tensor, visible: int) -> torch.Tensor:
+def turn_mask(turn: torch.Tensor, visible: int) -> torch.Tensor:
     """Who sees whom: `batch × 1 × tokens × tokens`, for `visible` leading tokens of the picture."""
     length = visible + turn.shape[1]
     mask = torch.ones(len(turn), length, length, dtype=torch.bool, device=turn.device).tril()
     mask[:, visible:, visible:] &= turn[:, :, None] == turn[:, None]
-    mask[:, visible:, 1:visible] &= (blind == 0)[:, :, None]
     return mask[:, None]
 
 
@@ -216,7 +208,7 @@ def answer_logits(model: LlavaForConditionalGeneration, batch: Batch) -> torch.T
     hidden = core.language_model(
         inputs_embeds=embeddings,
         position_ids=positions,
-        attention_mask=turn_mask(turn, batch["blind"], visible),
+        attention_mask=turn_mask(turn, visible),
         use_cache=False,
     ).last_hidden_state
     return model.lm_head(hidden[:, visible:][batch["labels"] != -100])

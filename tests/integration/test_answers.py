@@ -46,15 +46,13 @@ def test_turns_are_numbered_from_their_own_start(turns: Turns) -> None:
 
 
 def test_the_mask_equals_a_loop() -> None:
-    turn, blind = torch.tensor([[0, 0, 1, 1, -1]]), torch.tensor([[1, 0, 0, 0, 0]])
-    mask = turn_mask(turn, blind, visible=3)[0, 0]
+    turn = torch.tensor([[0, 0, 1, 1, -1]])
+    mask = turn_mask(turn, visible=3)[0, 0]
     for i in range(8):
         for j in range(8):
             sees = j <= i
             if i >= 3 and j >= 3:
                 sees &= bool(turn[0, i - 3] == turn[0, j - 3])
-            if i >= 3 and 1 <= j < 3:
-                sees &= not blind[0, i - 3]
             assert mask[i, j] == sees, (i, j)
 
 
@@ -70,7 +68,6 @@ def test_a_packed_turn_is_the_sequence_of_inference(
     batch |= {
         "features": features,
         "seen": torch.arange(PATCHES)[None],
-        "blind": torch.zeros_like(batch["turn"]),
     }
     packed = answer_logits(model, batch)
     labelled = turns.turn[turns.labels != -100]
