@@ -11,6 +11,7 @@ import locheads._torchvision  # noqa: F401
 import torch
 from PIL import Image
 from transformers import AutoModelForImageTextToText, AutoProcessor, PreTrainedModel, ProcessorMixin
+from transformers.utils.logging import disable_progress_bar
 
 from locheads.errors import LocheadsError
 from locheads.geometry import Window
@@ -133,6 +134,7 @@ def load_lvlm(name: str = "specimen", device: str = "cpu", dtype: str = "float32
     folder = WEIGHTS / "lvlm" if name == "specimen" else name
     if name == "specimen":
         verify(WEIGHTS / "lvlm")
+    disable_progress_bar()
     try:
         processor = AutoProcessor.from_pretrained(folder)
         model = AutoModelForImageTextToText.from_pretrained(

@@ -100,7 +100,7 @@ def iou_against_frequency(
     axes.scatter(100 * frequency[chosen], iou[chosen], color=FOUND, marker="D", label="three most frequent")
     for x, y, name, wanted in zip(frequency, iou, names, chosen, strict=True):
         if wanted:
-            axes.annotate(name, (100 * x, y), xytext=(-6, -12), textcoords="offset points", ha="right")
+            axes.annotate(name, (100 * x, y), xytext=(0, 7), textcoords="offset points", ha="center")
     axes.set(xlabel="selection frequency [%]", ylabel="mean IoU with the object")
     axes.set_title(f"Spearman ρ = {correlation.rho:.2f} [{correlation.low:.2f}, {correlation.high:.2f}]")
     axes.legend(frameon=False)

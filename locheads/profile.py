@@ -54,7 +54,10 @@ def profile(lvlm: Lvlm, samples: Sequence[Sample], store: Path) -> xr.Dataset:
             if not folder.exists():
                 _write(_judged(lvlm, part), folder)
             bar.update(len(part))
-    found = [xr.open_zarr(store / f"part-{number:05d}.zarr").load() for number in range(len(parts))]
+    found = [
+        xr.open_zarr(store / f"part-{number:05d}.zarr", consolidated=False).load()
+        for number in range(len(parts))
+    ]
     return xr.concat(found, dim="sample").assign_attrs(model=lvlm.name)
 
 
@@ -107,7 +110,7 @@ def _write(part: xr.Dataset, folder: Path) -> None:
 def _claim(store: Path, lvlm: Lvlm, samples: Sequence[Sample]) -> None:
     """Write down what the store is made from, or check that it is the same."""
     listed = "\n".join(f"{s.sample_id}\t{s.image_path.name}\t{s.expression}" for s in samples)
-    weights = sum(float(p.double().abs().sum()) for p in lvlm.model.parameters())
+    weights = sum(float(p.detach().double().abs().sum()) for p in lvlm.model.parameters())
     origin = {
         "model": lvlm.name,
         "weights": f"{weights:.9e}",
