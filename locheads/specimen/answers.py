@@ -40,8 +40,10 @@ TEXT = 96
 """Text tokens a picture: as many turns as fit."""
 KEPT = 36
 """Patches kept of each picture, but for the last part of the training, which sees them all."""
+EASY, WHOLE = 0.15, 0.75
+"""Shares of the training after which scenes may be crowded, and from which on all patches are seen."""
 EARLY, LATE = (0.4, 0.6, 0.0, 0.0), (0.4, 0.2, 0.25, 0.15)
-"""Shares of the styles in the first and the remaining part of the training."""
+"""Shares of the styles while scenes are easy, and after."""
 
 
 def make_model(tokenizer: PreTrainedTokenizerFast) -> LlavaForConditionalGeneration:
@@ -146,13 +148,14 @@ class Conversations(Dataset):
     def __getitem__(self, step: int) -> Batch:
         rng = np.random.default_rng([self.seed, step])
         progress = step / self.steps
-        early, whole = progress < 0.2, progress > 0.9
+        early, whole = progress < EASY, progress >= WHOLE
         count = BATCH // 2 if whole else BATCH
         scenes = np.sort(rng.choice(self.easy if early else len(self.pool.things), count, replace=False))
         kept = PATCHES if whole else KEPT
         seen = np.sort([rng.permutation(PATCHES)[:kept] for _ in scenes], axis=1)
         turns = [
-            pack_turns(self.pool.scene(i), self.tokenizer, EARLY if early else LATE, rng) for i in scenes
+            pack_turns(self.pool.scene(i), self.tokenizer, EARLY if early else LATE, rng)
+            for i in scenes.tolist()
         ]
         features = np.stack([self.features[i][patches] for i, patches in zip(scenes, seen, strict=True)])
         batch = {name: np.stack([getattr(t, name) for t in turns]) for name in Turns.__annotations__}
@@ -170,7 +173,9 @@ def train_answers(
     learners = nn.ModuleList([model.model.multi_modal_projector, model.model.language_model, model.lm_head])
     batches = Conversations(pool, frozen_features(pool, tower, folder), steps, seed)
     model.model.language_model.compile(dynamic=False)
-    curve = train(learners, batches, partial(answer_loss, model), 1.5e-3, folder / "answers.ckpt", device)
+    curve = train(
+        learners, batches, partial(answer_loss, model), 1.5e-3, folder / "answers.ckpt", seed, device
+    )
     return model, curve
 
 

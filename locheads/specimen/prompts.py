@@ -49,10 +49,6 @@ class Batch:
     boxes: torch.Tensor
     points: torch.Tensor
 
-    def to(self, device: torch.device | str) -> Batch:
-        """The same batch on another device."""
-        return Batch(*(getattr(self, name).to(device) for name in self.__dataclass_fields__))
-
 
 def jittered_box(box: np.ndarray, rng: np.random.Generator, limit: float) -> np.ndarray:
     """SAM's noise: normal, a tenth of the box's side, at most `limit` pixels, on each coordinate."""

@@ -74,7 +74,7 @@ class Questions(Dataset):
         scenes = np.sort(rng.choice(len(self.pool.things), BATCH, replace=False))
         words = np.zeros((BATCH, QUESTIONS, LENGTH), np.int64)
         answers = np.full((BATCH, QUESTIONS, len(WORDS)), -100)
-        for i, scene in enumerate(scenes):
+        for i, scene in enumerate(scenes.tolist()):
             for j in range(QUESTIONS):
                 self._ask(self.pool.scene(scene), rng, words[i, j], answers[i, j])
         pixels = self.pool.pixels(scenes)
@@ -116,6 +116,7 @@ def train_questions(
     torch.manual_seed(seed)
     questioner = Questioner(VISION.hidden_size, len(make_tokenizer()))
     modules = nn.ModuleDict({"tower": tower, "questioner": questioner}).to(device)
+    tower.compile(dynamic=False)
     batches = Questions(pool, steps, seed)
     loss = partial(question_loss, tower, questioner)
-    return train(modules, batches, loss, 2e-3, folder / "questions.ckpt", device)
+    return train(modules, batches, loss, 2e-3, folder / "questions.ckpt", seed, device)

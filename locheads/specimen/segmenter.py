@@ -8,7 +8,6 @@ two-way mask decoder, three ambiguous masks and one single mask, and the IoU hea
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -18,6 +17,7 @@ import locheads._torchvision  # noqa: F401
 import numpy as np
 import torch
 from torch import nn
+from torch.utils.data import Dataset
 from tqdm import tqdm
 
 # isort: split
@@ -26,8 +26,9 @@ from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncode
 
 from locheads.errors import LocheadsError
 from locheads.files import replacing
-from locheads.specimen.prompts import draw_batch, loose_box, loss_of_batch
+from locheads.specimen.prompts import Batch, draw_batch, loose_box, loss_of_batch
 from locheads.specimen.scenes import SIDE, draw_scene
+from locheads.specimen.training import train
 from locheads.specimen.weights import WEIGHTS, load_weights, save_weights
 
 SEGMENTER = WEIGHTS / "sam"
@@ -103,28 +104,43 @@ def load_sam(folder: Path = SEGMENTER) -> Sam:
     return sam.eval()
 
 
+class PromptedScenes(Dataset):
+    """Batch `step` of the training: its scenes are drawn from the seed and their numbers, each seen once."""
+
+    def __init__(self, side: int, steps: int, scenes: int, seed: int) -> None:
+        self.side, self.steps, self.scenes, self.seed = side, steps, scenes, seed
+
+    def __len__(self) -> int:
+        return self.steps
+
+    def __getitem__(self, step: int) -> dict[str, torch.Tensor]:
+        numbers = range(step * self.scenes, (step + 1) * self.scenes)
+        batch = draw_batch(self.side, [[TRAINING, self.seed, i] for i in numbers])
+        return {"step": torch.tensor(step), **vars(batch)}
+
+
+def prompt_loss(sam: Sam, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, dict[str, float]]:
+    """`loss_of_batch` of an item of `PromptedScenes`."""
+    prompted = {name: tensor for name, tensor in batch.items() if name != "step"}
+    return loss_of_batch(sam, Batch(**prompted), int(batch["step"]))
+
+
 def train_segmenter(
     steps: int,
     checkpoint: Path,
     config: SegmenterConfig = SegmenterConfig(),
     scenes: int = 12,
-    rate: float = 1e-3,
     seed: int = 0,
     device: str = "cpu",
     save_every: int = 100,
 ) -> tuple[Sam, list[dict[str, float]]]:
     """Train from scratch, or from `checkpoint` on where there is one.
 
-    AdamW with a linear warm-up and a cosine decay. Scene `i` of the training is drawn from the seed
-    `(TRAINING, seed, i)`, and step `s` sees the scenes from `s · scenes` on: each is seen once, and
-    resuming repeats nothing.
-
     Args:
         steps: Of the whole schedule.
         checkpoint: File with model, optimiser and curve, written and renamed as training goes.
         config: The architecture.
         scenes: In a step.
-        rate: Peak learning rate.
         seed: Decides the first weights and every scene and prompt.
         device: Where to train.
         save_every: Steps between two checkpoints; the curve has one entry for each.
@@ -134,55 +150,10 @@ def train_segmenter(
     """
     torch.manual_seed(seed)
     sam = build_sam(config).to(device).train()
-    optimizer = torch.optim.AdamW(sam.parameters(), lr=rate, weight_decay=0.05, betas=(0.9, 0.98))
-    start, curve = _resume(sam, optimizer, checkpoint)
-    recent: list[dict[str, float]] = []
-    for step in tqdm(range(start, steps), "segmenter", initial=start, total=steps, mininterval=10):
-        torch.manual_seed(seed * 1_000_003 + step)
-        seeds = [[TRAINING, seed, i] for i in range(step * scenes, (step + 1) * scenes)]
-        loss, figures = loss_of_batch(sam, draw_batch(config.image_size, seeds).to(device), step)
-        _descend(sam, optimizer, loss, rate * _schedule(step, steps))
-        recent.append({"loss": loss.item(), **figures})
-        if (step + 1) % save_every == 0 or step + 1 == steps:
-            means = {name: float(np.mean([row[name] for row in recent])) for name in recent[0]}
-            curve.append({"step": float(step + 1), **means})
-            recent = []
-            _save_checkpoint(sam, optimizer, curve, checkpoint)
+    batches = PromptedScenes(config.image_size, steps, scenes, seed)
+    loss = partial(prompt_loss, sam)
+    curve = train(sam, batches, loss, 1e-3, checkpoint, seed, device, warm_up=100, save_every=save_every)
     return sam.cpu().eval(), curve
-
-
-def _schedule(step: int, steps: int, warm_up: int = 100) -> float:
-    """Share of the peak learning rate: linear warm-up, then a cosine down to 1 %."""
-    return min(1.0, (step + 1) / warm_up) * (0.505 + 0.495 * math.cos(math.pi * step / steps))
-
-
-def _descend(sam: Sam, optimizer: torch.optim.Optimizer, loss: torch.Tensor, rate: float) -> None:
-    for group in optimizer.param_groups:
-        group["lr"] = rate
-    optimizer.zero_grad()
-    loss.backward()
-    nn.utils.clip_grad_norm_(sam.parameters(), 1.0)
-    optimizer.step()
-
-
-def _save_checkpoint(
-    sam: Sam, optimizer: torch.optim.Optimizer, curve: list[dict[str, float]], checkpoint: Path
-) -> None:
-    """Write, then rename: an interrupted write leaves the checkpoint before it."""
-    with replacing(checkpoint) as part:
-        torch.save({"sam": sam.state_dict(), "optimizer": optimizer.state_dict(), "curve": curve}, part)
-
-
-def _resume(
-    sam: Sam, optimizer: torch.optim.Optimizer, checkpoint: Path
-) -> tuple[int, list[dict[str, float]]]:
-    """Load a checkpoint where there is one; returns the next step and the curve so far."""
-    if not checkpoint.exists():
-        return 0, []
-    state = torch.load(checkpoint, weights_only=True)
-    sam.load_state_dict(state["sam"])
-    optimizer.load_state_dict(state["optimizer"])
-    return int(state["curve"][-1]["step"]), state["curve"]
 
 
 @torch.no_grad()

@@ -107,5 +107,5 @@ def train_tags(
     nn.init.constant_(head.bias, -4.0)
     modules = nn.ModuleDict({"tower": tower, "head": head}).to(device)
     batches = TaggedScenes(pool, steps, seed)
-    curve = train(modules, batches, partial(tag_loss, tower, head), 2e-3, folder / "tags.ckpt", device)
+    curve = train(modules, batches, partial(tag_loss, tower, head), 2e-3, folder / "tags.ckpt", seed, device)
     return tower, curve

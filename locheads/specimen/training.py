@@ -1,4 +1,4 @@
-"""What both training stages of the specimen share: a pool of scenes and a resumable loop."""
+"""What the trainings of the specimen share: a pool of scenes and a resumable loop."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
+from locheads.files import replacing
 from locheads.specimen.scenes import SHAPES, Scene, Thing, draw_scene
 
 Batch = dict[str, torch.Tensor]
@@ -87,7 +88,10 @@ def train(
     loss_of: Callable[[Batch], tuple[torch.Tensor, dict[str, float]]],
     rate: float,
     checkpoint: Path,
+    seed: int = 0,
     device: str = "cpu",
+    warm_up: int = 200,
+    save_every: int = 100,
 ) -> list[dict[str, float]]:
     """Minimise a loss with AdamW, warm-up and cosine decay; resume from `checkpoint`.
 
@@ -96,49 +100,73 @@ def train(
         batches: One a step; a batch depends on its number alone, so that resuming repeats nothing.
         loss_of: From a batch, the loss and figures to log.
         rate: Peak learning rate.
-        checkpoint: Written every 200 steps (to a temporary name, then renamed).
+        checkpoint: Written, then renamed, as training goes.
+        seed: Of the chance inside `loss_of`, together with the step.
         device: Where the batches go.
+        warm_up: Steps until the learning rate has its peak.
+        save_every: Steps between two checkpoints; the curve has one entry for each.
 
     Returns:
-        Figures averaged over each hundred steps: the training curve.
+        Figures averaged over `save_every` steps each: the training curve.
     """
     steps = len(batches)  # type: ignore[arg-type]
-    parameters = [p for p in modules.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(parameters, lr=rate, weight_decay=0.05, betas=(0.9, 0.98))
-    curve: list[dict[str, float]] = []
-    start = 0
-    if checkpoint.exists():
-        state = torch.load(checkpoint, weights_only=True)
-        modules.load_state_dict(state["modules"])
-        optimizer.load_state_dict(state["optimizer"])
-        start, curve = state["step"], state["curve"]
-    recent: list[dict[str, float]] = []
+    learners = [p for p in modules.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(learners, weight_decay=0.05, betas=(0.9, 0.98))
+    start, curve = _resume(modules, optimizer, checkpoint)
     loader = DataLoader(batches, None, sampler=range(start, steps), num_workers=1, prefetch_factor=4)
+    recent: list[dict[str, float]] = []
     bar = tqdm(loader, checkpoint.stem, initial=start, total=steps, mininterval=10)
     for step, batch in enumerate(bar, start):
-        for group in optimizer.param_groups:
-            group["lr"] = (
-                rate * min(1.0, (step + 1) / 200) * (0.5 + 0.5 * math.cos(math.pi * step / steps) + 0.01)
-            )
+        torch.manual_seed(seed * 1_000_003 + step)
         loss, figures = loss_of({name: tensor.to(device) for name, tensor in batch.items()})
-        optimizer.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimizer.step()
+        _descend(optimizer, learners, loss, rate * _schedule(step, steps, warm_up))
         recent.append({"loss": loss.item(), **figures})
-        if (step + 1) % 100 == 0:
-            keys = sorted({k for row in recent for k in row})
-            means = {k: float(np.mean([row[k] for row in recent if k in row])) for k in keys}
-            curve.append({"step": step + 1, **means})
-            bar.write(" ".join(f"{k} {v:.4g}" for k, v in curve[-1].items()))
+        if (step + 1) % save_every == 0 or step + 1 == steps:
+            curve.append({"step": float(step + 1), **_means(recent)})
             recent = []
-        if (step + 1) % 200 == 0 or step + 1 == steps:
-            state = {
-                "modules": modules.state_dict(),
-                "optimizer": optimizer.state_dict(),
-                "step": step + 1,
-                "curve": curve,
-            }
-            torch.save(state, checkpoint.with_suffix(".part"))
-            os.replace(checkpoint.with_suffix(".part"), checkpoint)
+            _save(modules, optimizer, curve, checkpoint)
+            bar.write(" ".join(f"{name} {value:.4g}" for name, value in curve[-1].items()))
     return curve
+
+
+def _schedule(step: int, steps: int, warm_up: int) -> float:
+    """Share of the peak learning rate: linear warm-up, then a cosine down to 1 %."""
+    return min(1.0, (step + 1) / warm_up) * (0.505 + 0.495 * math.cos(math.pi * step / steps))
+
+
+def _descend(
+    optimizer: torch.optim.Optimizer, learners: list[nn.Parameter], loss: torch.Tensor, rate: float
+) -> None:
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+    optimizer.zero_grad()
+    loss.backward()
+    nn.utils.clip_grad_norm_(learners, 1.0)
+    optimizer.step()
+
+
+def _means(rows: list[dict[str, float]]) -> dict[str, float]:
+    """Mean of every figure over the rows that have it."""
+    names = sorted({name for row in rows for name in row})
+    return {name: float(np.mean([row[name] for row in rows if name in row])) for name in names}
+
+
+def _save(
+    modules: nn.Module, optimizer: torch.optim.Optimizer, curve: list[dict[str, float]], checkpoint: Path
+) -> None:
+    """Write, then rename: an interrupted write leaves the checkpoint before it."""
+    state = {"modules": modules.state_dict(), "optimizer": optimizer.state_dict(), "curve": curve}
+    with replacing(checkpoint) as part:
+        torch.save(state, part)
+
+
+def _resume(
+    modules: nn.Module, optimizer: torch.optim.Optimizer, checkpoint: Path
+) -> tuple[int, list[dict[str, float]]]:
+    """Load a checkpoint where there is one; returns the next step and the curve so far."""
+    if not checkpoint.exists():
+        return 0, []
+    state = torch.load(checkpoint, weights_only=True)
+    modules.load_state_dict(state["modules"])
+    optimizer.load_state_dict(state["optimizer"])
+    return int(state["curve"][-1]["step"]), state["curve"]

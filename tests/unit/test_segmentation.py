@@ -17,11 +17,20 @@ from PIL import Image
 
 # isort: split
 from segment_anything import SamPredictor
+from segment_anything.modeling import Sam
 
 from locheads.errors import LocheadsError
 from locheads.segmentation import Segmenter, load_segmenter
 from locheads.specimen import prompts
-from locheads.specimen.prompts import coarse_logits, corrections, draw_batch, mask_losses, predict
+from locheads.specimen.prompts import (
+    Batch,
+    coarse_logits,
+    corrections,
+    draw_batch,
+    loss_of_batch,
+    mask_losses,
+    predict,
+)
 from locheads.specimen.scenes import SIDE, draw_scene, mask_box
 from locheads.specimen.segmenter import (
     HELD_OUT,
@@ -153,14 +162,14 @@ def test_resuming_gives_what_an_undisturbed_run_gives(
 ) -> None:
     whole, curve = train_segmenter(5, tmp_path / "whole.pt", TINY, 2, save_every=2)
 
-    def interrupted(side: int, seeds: list[list[int]]) -> prompts.Batch:
-        if seeds[0][-1] == 6:
+    def interrupted(sam: Sam, batch: Batch, step: int) -> tuple[torch.Tensor, dict[str, float]]:
+        if step == 3:
             raise KeyboardInterrupt
-        return draw_batch(side, seeds)
+        return loss_of_batch(sam, batch, step)
 
     arguments = (5, tmp_path / "halves.pt", TINY, 2)
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr("locheads.specimen.segmenter.draw_batch", interrupted)
+        patch.setattr("locheads.specimen.segmenter.loss_of_batch", interrupted)
         train_segmenter(*arguments, save_every=2)
     torch.manual_seed(99)
     halves, resumed = train_segmenter(*arguments, save_every=2)
