@@ -33,6 +33,7 @@ class Part(StrEnum):
 
     tags = "tags"
     questions = "questions"
+    finer = "finer"
     answers = "answers"
     segmenter = "segmenter"
 
@@ -52,7 +53,7 @@ def run(
     ] = None,
     world: Annotated[
         str | None,
-        typer.Option(help="Name under which the outcome is kept. Default: specimen."),
+        typer.Option(help="Name under which the outcome is kept; needed when parameters are changed."),
     ] = None,
     in_place: Annotated[
         bool, typer.Option("--in-place", help="Then put the executed copies in the place of the notebooks.")

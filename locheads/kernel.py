@@ -20,12 +20,16 @@ from locheads.progress import HEADLESS
 
 
 class OwnKernel(AsyncKernelManager):
-    """Starts ipykernel in the running interpreter, whatever kernels are installed on the machine.
+    """Starts ipykernel in the running interpreter, whatever kernels are installed, and on no network port.
 
     `python3` may name a kernel of another environment (a user's or a folder's of `JUPYTER_PATH`).
     Without folders to search, jupyter_client is left with ipykernel's own specification, whose
     interpreter is `sys.executable`.
     """
+
+    @default("transport")
+    def _sockets_of_this_machine(self) -> str:
+        return "tcp" if os.name == "nt" else "ipc"
 
     @default("kernel_spec_manager")
     def _only_the_native_kernel(self) -> KernelSpecManager:

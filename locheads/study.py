@@ -140,9 +140,9 @@ def run_study(
         finished when a later notebook fails.
 
     Raises:
-        LocheadsError: Before the first notebook, for a missing notebook, an unknown parameter or a
-            wrong type; afterwards, for a notebook that fails: the message names notebook and cell,
-            and the executed copy is kept.
+        LocheadsError: Before the first notebook, for a missing notebook, an unknown parameter, a wrong
+            type, or a changed parameter in the world `"specimen"`; afterwards, for a notebook that
+            fails: the message names notebook and cell, and the executed copy is kept.
     """
     _checked_world(world)
     paths = [find_notebook(name) for name in names] or notebooks()
@@ -153,6 +153,12 @@ def run_study(
     takers = {path.stem: declared(path) for path in paths}
     given = dict(parameters or {})
     check_parameters(given, takers)
+    changed = sorted({name for taker in takers.values() for name in _share(given, taker)})
+    if changed and world == SPECIMEN:
+        raise LocheadsError(
+            f"'{changed[0]}' is not as in the notebooks, whose world is '{SPECIMEN}': "
+            "keep the outcome apart with --world NAME"
+        )
     return (_run(path, _share({**given, "world": world}, takers[path.stem]), world) for path in paths)
 
 

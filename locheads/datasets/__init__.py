@@ -34,7 +34,8 @@ def read_samples(
     """The samples of a split, or a random subset of them, in the order of the files.
 
     Args:
-        root: Folder of the data sets: `refcoco/`, `refcoco+/`, `refcocog/`, `images/`, `ReasonSeg/`.
+        root: Folder of the data sets: `refcoco/`, `refcoco+/`, `refcocog/`, `images/`, `ReasonSeg/`; or
+            `"specimen"`, whose folder is written first where it is missing.
         dataset: A key of `READERS`.
         split: A split of it.
         limit: At most so many samples, drawn without replacement; None: all of them.
@@ -48,8 +49,17 @@ def read_samples(
         raise LocheadsError(f"unknown data set {dataset!r}; there are {', '.join(READERS)}")
     if limit is not None and limit < 1:
         raise LocheadsError(f"limit = {limit}: at least one sample is needed")
-    samples = list(READERS[dataset](Path(root), split))
+    samples = list(READERS[dataset](_folder(root), split))
     if limit is not None and limit < len(samples):
         chosen = np.random.default_rng(seed).choice(len(samples), limit, replace=False)
         samples = [samples[index] for index in np.sort(chosen)]
     return [sample.checked() for sample in samples]
+
+
+def _folder(root: Path | str) -> Path:
+    """The folder that `root` names."""
+    if root != "specimen":
+        return Path(root)
+    from locheads.specimen.dataset import ensure_dataset
+
+    return ensure_dataset()

@@ -31,14 +31,15 @@ from transformers import (
 
 from locheads.specimen.expressions import ATTRIBUTES, STYLES, answer, refer
 from locheads.specimen.scenes import Scene
-from locheads.specimen.tags import PATCHES, VISION
+from locheads.specimen.tower import VISION, patch_count
 from locheads.specimen.training import Batch, ScenePool, train
 from locheads.specimen.vocabulary import make_tokenizer
 
+PATCHES = patch_count(VISION)
 BATCH = 16
 TEXT = 96
 """Text tokens a picture: as many turns as fit."""
-KEPT = 36
+KEPT = 64
 """Patches kept of each picture, but for the last part of the training, which sees them all."""
 EASY, WHOLE = 0.15, 0.75
 """Shares of the training after which scenes may be crowded, and from which on all patches are seen."""
@@ -118,7 +119,7 @@ def pack_turns(
         sequence = [*question, *reply, tokenizer.eos_token_id]
         if len(rows) + len(sequence) - 1 > TEXT:
             break
-        asked = _asked(scene, expression.given)
+        asked = asked_of(scene, expression.given)
         for i, (token, following) in enumerate(zip(sequence, sequence[1:], strict=False)):
             rows.append((token, following, turn, i, asked if i == len(question) - 1 else 0))
         turn += 1
@@ -126,8 +127,11 @@ def pack_turns(
     return Turns(*np.array(rows).T)
 
 
-def _asked(scene: Scene, given: frozenset[str]) -> int:
-    """1 + index of the first attribute left open, 9 for a place; 0 where all objects share the answer."""
+def asked_of(scene: Scene, given: frozenset[str]) -> int:
+    """What the first word of the answer tells: 1 + its index in `ATTRIBUTES`, or 9 for a place.
+
+    0 where all objects of the scene share that word, so that it tells nothing of the look-up.
+    """
     for i, name in enumerate(ATTRIBUTES):
         if name not in given:
             return 1 + i if len({getattr(thing, name) for thing in scene.things}) > 1 else 0

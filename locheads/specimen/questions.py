@@ -21,7 +21,7 @@ from transformers import CLIPVisionModel
 
 from locheads.specimen.expressions import STYLES, refer, word_of
 from locheads.specimen.scenes import Scene
-from locheads.specimen.tags import VISION, WORDS
+from locheads.specimen.tags import WORDS
 from locheads.specimen.training import Batch, ScenePool, train
 from locheads.specimen.vocabulary import make_tokenizer
 
@@ -110,13 +110,19 @@ def question_loss(
 
 
 def train_questions(
-    pool: ScenePool, tower: CLIPVisionModel, steps: int, folder: Path, seed: int = 0, device: str = "cpu"
+    pool: ScenePool,
+    tower: CLIPVisionModel,
+    steps: int,
+    checkpoint: Path,
+    rate: float = 2e-3,
+    seed: int = 0,
+    device: str = "cpu",
 ) -> list[dict[str, float]]:
     """Train the tower in place through questions, or resume; gives the training curve."""
     torch.manual_seed(seed)
-    questioner = Questioner(VISION.hidden_size, len(make_tokenizer()))
+    questioner = Questioner(tower.config.hidden_size, len(make_tokenizer()))
     modules = nn.ModuleDict({"tower": tower, "questioner": questioner}).to(device)
     tower.compile(dynamic=False)
     batches = Questions(pool, steps, seed)
     loss = partial(question_loss, tower, questioner)
-    return train(modules, batches, loss, 2e-3, folder / "questions.ckpt", seed, device)
+    return train(modules, batches, loss, rate, checkpoint, seed, device)

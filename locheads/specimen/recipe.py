@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 
 import locheads._torchvision  # noqa: F401
 
 import torch
-from transformers import CLIPVisionModel, LlavaForConditionalGeneration
+from transformers import CLIPVisionConfig, CLIPVisionModel
 
 from locheads.errors import LocheadsError
+from locheads.lvlm import load_lvlm
 from locheads.specimen.answers import train_answers
+from locheads.specimen.card import answers_table, curve_table, held_out_answers, ious_table, write_card
 from locheads.specimen.questions import train_questions
-from locheads.specimen.segmenter import SEGMENTER, SegmenterConfig, save_segmenter, train_segmenter
-from locheads.specimen.tags import VISION, train_tags
+from locheads.specimen.segmenter import (
+    SEGMENTER,
+    SegmenterConfig,
+    held_out_ious,
+    save_segmenter,
+    train_segmenter,
+)
+from locheads.specimen.tags import train_tags
+from locheads.specimen.tower import COARSE, VISION, enlarged
 from locheads.specimen.training import ScenePool, make_pool
 from locheads.specimen.vocabulary import make_processor
 from locheads.specimen.weights import WEIGHTS, seal
@@ -25,7 +33,7 @@ WORK = Path(__file__).parents[2] / "data" / "training"
 LVLM = WEIGHTS / "lvlm"
 """The shipped model, in the layout of the hub."""
 SCENES = 28_000
-STEPS = {"tags": 1_400, "questions": 3_600, "answers": 2_600, "segmenter": 1_800}
+STEPS = {"tags": 1_400, "questions": 3_600, "finer": 1_000, "answers": 3_000, "segmenter": 1_800}
 """Parts in order, and their optimiser steps."""
 
 
@@ -42,57 +50,57 @@ def train_part(part: str) -> None:
     makers: dict[str, Callable[[str], None]] = {
         "tags": _tags,
         "questions": _questions,
+        "finer": _finer,
         "answers": _answers,
         "segmenter": _segmenter,
     }
     makers[part](device)
 
 
-def _pool() -> ScenePool:
-    return make_pool(WORK, SCENES, VISION.image_size, seed=0)
+def _pool(vision: CLIPVisionConfig = VISION) -> ScenePool:
+    return make_pool(WORK, SCENES, vision.image_size, seed=0)
 
 
 def _tags(device: str) -> None:
-    tower, _ = train_tags(_pool(), STEPS["tags"], WORK, device=device)
+    tower, _ = train_tags(_pool(COARSE), STEPS["tags"], WORK, device=device)
     torch.save(tower.state_dict(), WORK / "tags.pt")
 
 
 def _questions(device: str) -> None:
-    tower = _tower("tags")
-    train_questions(_pool(), tower, STEPS["questions"], WORK, device=device)
+    tower = _tower("tags", COARSE)
+    train_questions(_pool(COARSE), tower, STEPS["questions"], WORK / "questions.ckpt", device=device)
     torch.save(tower.state_dict(), WORK / "questions.pt")
 
 
+def _finer(device: str) -> None:
+    tower = enlarged(_tower("questions", COARSE))
+    train_questions(_pool(), tower, STEPS["finer"], WORK / "finer.ckpt", rate=1e-3, seed=1, device=device)
+    torch.save(tower.state_dict(), WORK / "finer.pt")
+
+
 def _answers(device: str) -> None:
-    model, curve = train_answers(_pool(), _tower("questions"), STEPS["answers"], WORK, device=device)
-    save_lvlm(model, curve)
+    model, curve = train_answers(_pool(), _tower("finer"), STEPS["answers"], WORK, device=device)
+    model.cpu().eval().save_pretrained(LVLM)
+    make_processor(VISION.image_size, VISION.patch_size).save_pretrained(LVLM)
+    seal(LVLM)
+    stages = ", ".join(f"{part} {STEPS[part]:,} steps" for part in ("tags", "questions", "finer", "answers"))
+    results = answers_table(held_out_answers(load_lvlm("specimen")))
+    write_card(LVLM, SCENES, stages, results, curve_table(curve, every=2))
 
 
 def _segmenter(device: str) -> None:
     sam, curve = train_segmenter(STEPS["segmenter"], WORK / "segmenter.ckpt", device=device)
     save_segmenter(sam, SegmenterConfig(), SEGMENTER)
-    _write_curve(SEGMENTER, curve)
+    ious = {"ground truth": held_out_ious(sam), "loose": held_out_ious(sam, loose=True)}
+    steps = STEPS["segmenter"]
+    write_card(SEGMENTER, 12 * steps, f"{steps:,} steps", ious_table(ious), curve_table(curve))
 
 
-def _tower(part: str) -> CLIPVisionModel:
+def _tower(part: str, vision: CLIPVisionConfig = VISION) -> CLIPVisionModel:
     """The vision tower as a part left it."""
     path = WORK / f"{part}.pt"
     if not path.exists():
         raise LocheadsError(f"{path}: not there; run `locheads train specimen --part {part}` first")
-    tower = CLIPVisionModel(VISION)
+    tower = CLIPVisionModel(vision)
     tower.load_state_dict(torch.load(path, weights_only=True))
     return tower
-
-
-def save_lvlm(
-    model: LlavaForConditionalGeneration, curve: list[dict[str, float]], folder: Path = LVLM
-) -> None:
-    """Write model, tokenizer and processor in the hub's layout, the training curve and the hash."""
-    model.cpu().eval().save_pretrained(folder)
-    make_processor(VISION.image_size, VISION.patch_size).save_pretrained(folder)
-    _write_curve(folder, curve)
-    seal(folder)
-
-
-def _write_curve(folder: Path, curve: list[dict[str, float]]) -> None:
-    (folder / "training_curve.json").write_text(json.dumps(curve) + "\n", encoding="utf-8")

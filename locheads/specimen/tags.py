@@ -19,23 +19,14 @@ import torch
 from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 from torch.utils.data import Dataset
-from transformers import CLIPVisionConfig, CLIPVisionModel
+from transformers import CLIPVisionModel
 
 from locheads.specimen.expressions import word_of
 from locheads.specimen.scenes import COLORS, RADII, SHAPES, TEXTURES, Thing
+from locheads.specimen.tower import COARSE, patch_count
 from locheads.specimen.training import Batch, ScenePool, train
 
-VISION = CLIPVisionConfig(
-    hidden_size=96,
-    intermediate_size=384,
-    num_hidden_layers=4,
-    num_attention_heads=4,
-    image_size=144,
-    patch_size=8,
-    projection_dim=96,
-)
-PATCHES = (VISION.image_size // VISION.patch_size) ** 2
-
+PATCHES = patch_count(COARSE)
 BATCH, KEPT = 32, 144
 """Pictures in a batch, and patches kept of each."""
 WORDS = {
@@ -102,8 +93,8 @@ def train_tags(
 ) -> tuple[CLIPVisionModel, list[dict[str, float]]]:
     """Train a tower on tags alone, or resume; gives the tower and its training curve."""
     torch.manual_seed(seed)
-    tower = CLIPVisionModel(VISION)
-    head = nn.Linear(VISION.hidden_size, len(TAGS))
+    tower = CLIPVisionModel(COARSE)
+    head = nn.Linear(COARSE.hidden_size, len(TAGS))
     nn.init.constant_(head.bias, -4.0)
     modules = nn.ModuleDict({"tower": tower, "head": head}).to(device)
     batches = TaggedScenes(pool, steps, seed)

@@ -13,6 +13,7 @@ from transformers import LlavaForConditionalGeneration
 from locheads.specimen.answers import PATCHES, Turns, answer_logits, make_model, pack_turns, turn_mask
 from locheads.specimen.expressions import STYLES
 from locheads.specimen.scenes import Scene, draw_scene
+from locheads.specimen.tower import VISION
 from locheads.specimen.vocabulary import make_processor, make_tokenizer
 
 EVEN = (0.25, 0.25, 0.25, 0.25)
@@ -61,7 +62,7 @@ def test_a_packed_turn_is_the_sequence_of_inference(
     scene: Scene, model: LlavaForConditionalGeneration, turns: Turns
 ) -> None:
     """Logits after a turn's tokens equal those of the model run on image and text alone."""
-    processor, image = make_processor(144, 8), Image.fromarray(scene.image)
+    processor, image = make_processor(VISION.image_size, VISION.patch_size), Image.fromarray(scene.image)
     pixels = processor.image_processor(image, return_tensors="pt")["pixel_values"]
     features = model.model.vision_tower(pixels).last_hidden_state[:, 1:]
     batch = {name: torch.from_numpy(getattr(turns, name))[None] for name in Turns.__annotations__}

@@ -16,6 +16,7 @@ from locheads.capture import capture
 from locheads.errors import LocheadsError
 from locheads.lvlm import Lvlm, load_lvlm
 from locheads.specimen.answers import make_model
+from locheads.specimen.tower import VISION
 from locheads.specimen.vocabulary import make_processor, make_tokenizer
 
 EXPRESSIONS = ["the ring", "the small striped object on the left", "second red star from the right"]
@@ -30,7 +31,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for layer in model.model.language_model.layers:
         layer.self_attn.q_proj.weight.data *= 4
     model.save_pretrained(path)
-    make_processor(144, 8).save_pretrained(path)
+    make_processor(VISION.image_size, VISION.patch_size).save_pretrained(path)
     return path
 
 

@@ -77,15 +77,16 @@ def test_help_imports_nothing_heavy() -> None:
 
 
 def test_run_executes_in_order_and_closes_with_the_table(locheads: Command, root: Path) -> None:
-    done = locheads("run", "-p", "scale=2.5")
+    done = locheads("run", "-p", "scale=2.5", "--world", "wide")
     assert done.returncode == 0, done.stderr
+    assert done.stderr.splitlines() and "WARNING" not in done.stderr
     assert "01_head_profiling: 100%" in done.stderr
     table = [line.split() for line in done.stdout.splitlines()]
     assert ["n_heads", "3", "-"] in table
     assert any(row[2:6] == ["spearman_rho", "1.250", ">", "0.7"] for row in table)
-    saved = json.loads((root / "results/specimen/02_iou_frequency_correlation.json").read_text())
+    saved = json.loads((root / "results/wide/02_iou_frequency_correlation.json").read_text())
     assert saved == {"n_heads": 3, "spearman_rho": 1.25}
-    assert sorted(os.listdir(root / "runs" / "specimen")) == [
+    assert sorted(os.listdir(root / "runs" / "wide")) == [
         "01_head_profiling.ipynb",
         "02_iou_frequency_correlation.ipynb",
     ]
@@ -105,15 +106,15 @@ def test_the_kernel_is_this_python_whatever_kernels_are_installed(
 
 
 def test_a_failing_notebook_names_its_cell_and_leaves_its_copy(locheads: Command, root: Path) -> None:
-    done = locheads("run", "-p", "scale=0")
+    done = locheads("run", "-p", "scale=0", "--world", "nothing")
     assert done.returncode == 2
     last = done.stderr.splitlines()[-1]
     assert "02_iou_frequency_correlation.ipynb failed at In [4] `# comment`: ZeroDivisionError" in last
     assert "Traceback" not in done.stderr
     assert not (root / "results").exists()
-    copy = nbformat.read(root / "runs/specimen/02_iou_frequency_correlation.ipynb", as_version=4)
+    copy = nbformat.read(root / "runs/nothing/02_iou_frequency_correlation.ipynb", as_version=4)
     assert any(output.output_type == "error" for cell in copy.cells for output in cell.get("outputs", []))
-    finished = nbformat.read(root / "runs/specimen/01_head_profiling.ipynb", as_version=4)
+    finished = nbformat.read(root / "runs/nothing/01_head_profiling.ipynb", as_version=4)
     assert finished.cells[-1].execution_count == 4
 
 
@@ -149,6 +150,7 @@ def test_in_place_puts_clean_copies_in_place_of_the_notebooks(locheads: Command,
     [
         (["run", "07"], "no notebook '07': there are 01_head_profiling"),
         (["run", "-p", "scales=2"], "did you mean 'scale'"),
+        (["run", "-p", "scale=2"], "'scale' is not as in the notebooks"),
         (["run", "-p", "scale=wide"], "'scale' takes float"),
         (["run", "-p", "scale"], "not of the form name=value"),
         (["run", "--preset", "none"], "no preset 'none'"),

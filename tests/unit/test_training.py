@@ -22,13 +22,13 @@ from locheads.specimen.tags import (
     KEPT,
     PATCHES,
     TAGS,
-    VISION,
     WORDS,
     TaggedScenes,
     patch_features,
     tag_loss,
     tags_of,
 )
+from locheads.specimen.tower import COARSE, VISION, enlarged, patch_count
 from locheads.specimen.training import Batch, ScenePool, make_pool, train
 from locheads.specimen.vocabulary import make_tokenizer
 
@@ -86,7 +86,7 @@ def test_what_needs_no_gradient_stays_and_the_rest_learns(tmp_path: Path) -> Non
 
 @pytest.fixture(scope="module")
 def pool(tmp_path_factory: pytest.TempPathFactory) -> ScenePool:
-    return make_pool(tmp_path_factory.mktemp("pool"), 40, VISION.image_size, seed=3)
+    return make_pool(tmp_path_factory.mktemp("pool"), 40, COARSE.image_size, seed=3)
 
 
 def test_a_pool_is_reopened_as_it_was_drawn(tmp_path: Path) -> None:
@@ -114,7 +114,7 @@ def test_every_tag_of_a_scene_holds_of_one_object(pool: ScenePool) -> None:
 
 def test_features_of_all_patches_are_those_of_the_tower(pool: ScenePool) -> None:
     torch.manual_seed(0)
-    tower = CLIPVisionModel(VISION).eval()
+    tower = CLIPVisionModel(COARSE).eval()
     pixels = pool.pixels(np.arange(2))
     every = torch.arange(PATCHES).expand(2, -1)
     with torch.no_grad():
@@ -126,11 +126,11 @@ def test_features_of_all_patches_are_those_of_the_tower(pool: ScenePool) -> None
 def test_the_tag_loss_pools_over_patches(pool: ScenePool) -> None:
     """A head that gives every patch the logit b: pooled, it is b + log(patches / 6) / 2."""
     torch.manual_seed(0)
-    head = nn.Linear(VISION.hidden_size, len(TAGS))
+    head = nn.Linear(COARSE.hidden_size, len(TAGS))
     nn.init.zeros_(head.weight)
     nn.init.constant_(head.bias, -4.0)
     batch = TaggedScenes(pool, 4, seed=0)[0]
-    loss, figures = tag_loss(CLIPVisionModel(VISION), head, batch)
+    loss, figures = tag_loss(CLIPVisionModel(COARSE), head, batch)
     logit, share = -4 + math.log(KEPT / 6) / 2, batch["tags"].mean().item()
     expected = math.log1p(math.exp(logit)) - share * logit
     assert loss.item() == pytest.approx(10 * expected, rel=1e-5)
@@ -163,8 +163,28 @@ def test_a_question_never_asks_what_it_says(pool: ScenePool) -> None:
 def test_an_untrained_questioner_guesses(pool: ScenePool) -> None:
     """Its loss is about that of chance, the sum of the kinds' entropies; its gradient reaches the tower."""
     torch.manual_seed(0)
-    tower, questioner = CLIPVisionModel(VISION), Questioner(VISION.hidden_size, len(make_tokenizer()))
+    tower, questioner = CLIPVisionModel(COARSE), Questioner(COARSE.hidden_size, len(make_tokenizer()))
     loss, _ = question_loss(tower, questioner, Questions(pool, 4, seed=0)[0])
     assert loss.item() == pytest.approx(sum(math.log(len(said)) for said in WORDS.values()), rel=0.15)
     loss.backward()
     assert tower.embeddings.patch_embedding.weight.grad.abs().sum() > 0
+
+
+def test_an_enlarged_tower_knows_where_its_patches_are() -> None:
+    """Position embeddings that grow along a line still do; all else is kept."""
+    tower = CLIPVisionModel(COARSE)
+    old, new = (int(patch_count(config) ** 0.5) for config in (COARSE, VISION))
+    place = torch.arange(old).float() + 0.5
+    table = tower.embeddings.position_embedding.weight.data
+    table[1:, 0] = place.repeat(old) / old
+    table[1:, 1] = place.repeat_interleave(old) / old
+    finer = enlarged(tower).state_dict()
+    table = finer.pop("embeddings.position_embedding.weight")
+    middle = slice(new // 4, -new // 4)  # away from the border, where bicubic weights are cut
+    tenth = 0.1 / new  # of a cell: bicubic weights follow a line nearly, not exactly
+    expected = (torch.arange(new).float() + 0.5) / new
+    columns, rows = table[1:, 0].view(new, new), table[1:, 1].view(new, new)
+    torch.testing.assert_close(columns[3, middle], expected[middle], atol=tenth, rtol=0)
+    torch.testing.assert_close(rows[middle, 3], expected[middle], atol=tenth, rtol=0)
+    assert torch.equal(table[0], tower.embeddings.position_embedding.weight[0])
+    assert all(torch.equal(value, finer[name]) for name, value in tower.state_dict().items() if name in finer)

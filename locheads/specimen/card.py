@@ -1,0 +1,122 @@
+"""The cards of the shipped weights: how well they do on held-out scenes, filled into `cards/*.md`."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping
+from pathlib import Path
+
+import locheads._torchvision  # noqa: F401
+
+import numpy as np
+import pandas as pd
+import torch
+from PIL import Image
+
+from locheads.files import replacing
+from locheads.lvlm import Lvlm
+from locheads.specimen.answers import asked_of
+from locheads.specimen.expressions import ATTRIBUTES, STYLES, answer, refer
+from locheads.specimen.scenes import draw_scene
+from locheads.specimen.weights import verify
+
+HELD_OUT = 1_003
+"""First word of the seeds of the scenes that answers are judged on."""
+BATCH = 20
+
+
+def held_out_answers(lvlm: Lvlm, scenes: int = 600, seed: int = 0) -> pd.DataFrame:
+    """The first word of the answer to one expression about each scene, never trained on.
+
+    Args:
+        lvlm: The model; expressions are of the styles of RefCOCO and RefCOCO+.
+        scenes: How many; scene `i` is drawn from the seed `(HELD_OUT, seed, i)`.
+        seed: Of scenes and expressions.
+
+    Returns:
+        One row a scene: `asked` (an attribute or "place"), `telling` (whether the scene's objects differ in
+        it, so that the answer has to be looked up), `right`.
+    """
+    table = pd.DataFrame([_question(np.random.default_rng([HELD_OUT, seed, i])) for i in range(scenes)])
+    said: list[str] = []
+    for start in range(0, scenes, BATCH):
+        some = table.iloc[start : start + BATCH]
+        said += _first_words(lvlm, list(some["image"]), list(some["text"]))
+    return table[["asked", "telling"]].assign(right=table["answer"] == said)
+
+
+def _question(rng: np.random.Generator) -> dict[str, object]:
+    scene = draw_scene(rng)
+    expression = None
+    while expression is None:
+        index = int(rng.integers(len(scene.things)))
+        expression = refer(scene, index, STYLES[rng.integers(2)], rng)
+    left_open = [name for name in ATTRIBUTES if name not in expression.given]
+    return {
+        "image": Image.fromarray(scene.image),
+        "text": expression.text,
+        "answer": answer(scene.things[index], expression.given).split()[0],
+        "asked": left_open[0] if left_open else "place",
+        "telling": asked_of(scene, expression.given) > 0,
+    }
+
+
+def _first_words(lvlm: Lvlm, images: list[Image.Image], texts: list[str]) -> list[str]:
+    encoded = lvlm.encode(images, texts)
+    with torch.inference_mode():
+        logits = lvlm.model(**encoded.inputs).logits
+    best = logits[torch.arange(len(texts)), encoded.query].argmax(-1)
+    return lvlm.processor.tokenizer.convert_ids_to_tokens(best)
+
+
+def answers_table(rows: pd.DataFrame) -> str:
+    """Shares of right answers by what is asked, with numbers of scenes, as Markdown."""
+    lines = ["| asked | right | right, where objects differ |", "|---|---|---|"]
+    for asked in (*ATTRIBUTES, "place"):
+        group = rows[rows["asked"] == asked]
+        cells = [f"{part.right.mean():.0%} ({len(part)})" for part in (group, group[group["telling"]])]
+        lines.append(f"| {asked} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def ious_table(ious: Mapping[str, np.ndarray]) -> str:
+    """IoUs of the segmenter by kind of box, as Markdown."""
+    lines = ["| box prompt | mean IoU | objects with IoU ≥ 0.85 | lowest tenth below |", "|---|---|---|---|"]
+    for box, values in ious.items():
+        share, low = (values >= 0.85).mean(), np.quantile(values, 0.1)
+        lines.append(f"| {box} | {values.mean():.3f} | {share:.0%} | {low:.2f} |")
+    return "\n".join(lines)
+
+
+def curve_table(curve: list[dict[str, float]], every: int = 1) -> str:
+    """A training curve, each `every`-th entry and the last, as Markdown."""
+    names = ["step", "loss", *sorted(curve[-1].keys() - {"step", "loss"})]
+    rows = [row for i, row in enumerate(curve, 1) if i % every == 0 or i == len(curve)]
+    lines = [f"| {' | '.join(names).replace('_', ' ')} |", "|" + "---|" * len(names)]
+    for row in rows:
+        cells = [f"{row['step']:.0f}", *(f"{row[n]:.2f}" if n in row else "" for n in names[1:])]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def write_card(folder: Path, scenes: int, stages: str, results: str, curve: str) -> None:
+    """Fill in the card of a folder of weights and write it beside them.
+
+    Args:
+        folder: Weights and their list of hashes; its name says which of `cards/` is its card.
+        scenes: How many the model was trained on.
+        stages: Parts of the recipe and their steps.
+        results: `answers_table` or `ious_table`.
+        curve: `curve_table`.
+    """
+    template = (Path(__file__).with_name("cards") / f"{folder.name}.md").read_text(encoding="utf-8")
+    card = template.format(
+        scenes=f"{scenes:,}",
+        stages=stages,
+        results=results,
+        curve=curve,
+        date=datetime.date.today().isoformat(),
+        hashes=", ".join(f"`{digest}` (`{name}`)" for name, digest in verify(folder).items()),
+    )
+    with replacing(folder / "README.md") as part:
+        part.write_text(card, encoding="utf-8")
