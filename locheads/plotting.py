@@ -22,7 +22,7 @@ from locheads.metrics import Correlation
 from locheads.selection import Head
 
 PALETTE = sns.color_palette("colorblind")
-FOUND, TRUE, MUTED = PALETTE[1], PALETTE[0], (0.6, 0.6, 0.6)
+FOUND, TRUE, MASK, MUTED = PALETTE[1], PALETTE[0], PALETTE[4], (0.6, 0.6, 0.6)
 sns.set_theme(style="ticks", context="notebook", palette=PALETTE, rc={"axes.spines.top": False})
 plt.rcParams.update({"axes.spines.right": False, "figure.constrained_layout.use": True, "figure.dpi": 80})
 if get_ipython() is not None:  # inside a notebook: pictures as JPEG, a tenth of PNG's size
@@ -130,7 +130,7 @@ def overlay(image: Image.Image, grounding: Grounding, window: Window | None = No
     _picture(middle, image, "sum of the heads' maps")
     middle.imshow(window.grid_to_pixels(grounding.map), cmap="inferno", alpha=0.65)
     _picture(right, image, "pseudo-mask, hull, box")
-    right.imshow(window.grid_to_pixels(grounding.mask.astype(float)) > 0.5, cmap="Greys", alpha=0.35)
+    _tint(right, window.grid_to_pixels(grounding.mask.astype(float)) > 0.5, MASK)
     right.add_patch(Polygon(grounding.hull, fill=False, edgecolor=TRUE, linewidth=2))
     _box(right, grounding.box, FOUND)
     return figure
@@ -158,6 +158,11 @@ def _picture(axes: Axes, image: Image.Image, title: str) -> None:
     axes.imshow(image)
     axes.set_title(title, fontsize=9)
     axes.axis("off")
+
+
+def _tint(axes: Axes, mask: Bool[np.ndarray, "height width"], color: tuple[float, ...]) -> None:
+    """Colour what the mask covers, and leave the rest as it is."""
+    axes.imshow(np.where(mask[..., None], (*color, 0.5), 0.0))
 
 
 def _box(axes: Axes, box: Float[np.ndarray, "4"], color: tuple[float, ...], style: str = "-") -> None:
