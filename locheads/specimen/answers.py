@@ -57,7 +57,7 @@ def make_model(tokenizer: PreTrainedTokenizerFast) -> LlavaForConditionalGenerat
         num_attention_heads=8,
         num_key_value_heads=8,
         head_dim=24,
-        max_position_embeddings=512,
+        max_position_embeddings=1024,
         rope_parameters={"rope_type": "default", "rope_theta": 1e6},
         initializer_range=0.06,
         tie_word_embeddings=False,

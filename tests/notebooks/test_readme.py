@@ -1,0 +1,57 @@
+"""The README says what the committed results hold."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import pytest
+
+from locheads import paper, study
+
+README = (study.ROOT / "README.md").read_text(encoding="utf-8")
+Results = study.Results
+
+
+def percent(value: float, digits: int = 1) -> str:
+    return f"{100 * value:.{digits}f} %"
+
+
+def heads(results: Results) -> str:
+    named = [f"L{h['layer']} H{h['head']} ({percent(h['frequency'], 0)})" for h in results["selected_heads"]]
+    return ", ".join(named)
+
+
+def correlation(results: Results) -> str:
+    low, high = results["spearman_ci_low"], results["spearman_ci_high"]
+    return f"ρ = {results['spearman_rho']:.2f} [{low:.2f}, {high:.2f}]"
+
+
+def scores(results: Results) -> str:
+    hits, chance = results["rec_acc50_refcoco_val"], results["rec_acc50_refcoco_val_random"]
+    overlap = percent(results["res_ciou_refcoco_val"])
+    return f"Acc@0.5 {percent(hits)} (random heads {percent(chance)}), cIoU {overlap}"
+
+
+@pytest.mark.parametrize(
+    ("notebook", "text"),
+    [
+        ("01_head_profiling", heads),
+        ("02_iou_frequency_correlation", correlation),
+        ("03_grounding", scores),
+    ],
+)
+def test_the_specimens_column_is_the_committed_results(notebook: str, text: Callable[[Results], str]) -> None:
+    row = next(line for line in README.splitlines() if line.startswith(f"| [{notebook}]"))
+    assert row.split("|")[-2].strip() == text(study.load_results(study.SPECIMEN, notebook))
+
+
+def test_the_papers_column_is_the_papers() -> None:
+    rec, res = (paper.reported(task, "LLaVA-1.5-7B", "refcoco", "val").value for task in ("rec", "res"))
+    assert f"Acc@0.5 {rec} %, cIoU {res} %" in README and f"ρ > {paper.SPEARMAN_FLOOR}" in README
+
+
+def test_every_notebook_is_in_the_index_and_every_link_leads_somewhere() -> None:
+    links = re.findall(r"\]\((?!http)([^)#]+)\)", README)
+    assert {f"notebooks/{path.name}" for path in study.notebooks()} <= set(links)
+    assert all((study.ROOT / link).exists() for link in links)
