@@ -147,8 +147,8 @@ def manifest(
     images count from its own folder. `--check FILE` alone holds the images beside the list against it; with
     DATA, DATASET and SPLIT it holds your own samples against it.
 
-    Examples: `locheads manifest /data/refer refcoco train --limit 1000 --output /data/refer/train-1000.jsonl`,
-    `locheads manifest --check train-1000.jsonl`
+    Examples: `locheads manifest /data/refer refcoco train --limit 1000 --output /data/refer/train.jsonl`,
+    `locheads manifest --check /data/refer/train.jsonl`
     """
     from locheads.datasets import manifest as lists
     from locheads.datasets import read_samples

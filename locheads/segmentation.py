@@ -22,18 +22,16 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Real, UInt8
 from PIL import Image
-from torch import nn
 from torch.nn import functional as F
 
 # isort: split
 from segment_anything import SamPredictor, sam_model_registry
 from segment_anything.modeling import Sam
-from transformers import SamModel
-from transformers.utils.logging import disable_progress_bar
 
 from locheads.errors import LocheadsError
 from locheads.geometry import Window
 from locheads.grounding import Grounding
+from locheads.hub_sam import load_hub_sam
 from locheads.specimen.segmenter import SEGMENTER, load_sam
 
 Prompt = Literal["box", "box+mask", "box+point"]
@@ -137,7 +135,7 @@ def _check_prompt(
 
 
 def _peak(found: Grounding, window: Window) -> Float[np.ndarray, "1 2"]:
-    """The centre, in pixels, of the hull's cell where the map is highest; of equals the first in reading order."""
+    """The centre, in pixels, of the hull's cell where the map is highest; of equals the first one."""
     cell = np.argmax(np.where(found.region, found.map, -np.inf))
     row, column = np.unravel_index(cell, found.map.shape)
     point = window.points_to_pixels(np.array([[column + 0.5, row + 0.5]]))
@@ -176,9 +174,9 @@ def load_segmenter(name_or_path: str | Path = "specimen", device: str = "cpu") -
     if path.suffix == ".pth" and path.is_file():
         sam = _published(path)
     elif path.is_dir():
-        sam = _of_transformers(str(path)) if _is_transformers(path) else load_sam(path)
+        sam = load_hub_sam(str(path)) if _is_transformers(path) else load_sam(path)
     elif re.fullmatch(r"[\w.-]+/[\w.-]+", str(name_or_path)) and path.suffix != ".pth":
-        sam = _of_transformers(str(name_or_path))
+        sam = load_hub_sam(str(name_or_path))
     else:
         raise LocheadsError(
             f"{path}: no such segmenter; give 'specimen', a folder of weights, a .pth checkpoint of SAM, "
@@ -203,63 +201,3 @@ def _is_transformers(folder: Path) -> bool:
         return "model_type" in json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
-
-
-def _of_transformers(name: str) -> Sam:
-    """A `SamModel` of transformers, by folder or hub name, in the shape that SAM's own driver expects."""
-    disable_progress_bar()
-    try:
-        model, report = SamModel.from_pretrained(name, output_loading_info=True)
-    except (OSError, ValueError, RuntimeError) as error:
-        raise LocheadsError(
-            f"segmenter '{name}' cannot be loaded ({str(error).splitlines()[0]}); give 'specimen', a folder of "
-            "weights, a .pth checkpoint of SAM, or a hub name"
-        ) from error
-    if report["missing_keys"] or model.config.model_type != "sam":
-        raise LocheadsError(
-            f"segmenter '{name}': not the weights of a SAM; choose another folder or hub name"
-        )
-    return Sam(_Encoder(model), _Prompts(model), _Decoder(model)).eval()
-
-
-class _Encoder(nn.Module):
-    """A `SamModel`'s image encoder, called as SAM's own."""
-
-    def __init__(self, model: SamModel) -> None:
-        super().__init__()
-        self.model, self.img_size = model, model.config.vision_config.image_size
-
-    def forward(self, image: torch.Tensor) -> torch.Tensor:
-        return self.model.get_image_embeddings(image)
-
-
-class _Prompts(nn.Module):
-    """A `SamModel`'s prompt encoder, called as SAM's own, with one prompt at a time."""
-
-    def __init__(self, model: SamModel) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(
-        self,
-        points: tuple[torch.Tensor, torch.Tensor] | None,
-        boxes: torch.Tensor | None,
-        masks: torch.Tensor | None,
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        coords, labels = (None, None) if points is None else (points[0][None], points[1][None])
-        return self.model.prompt_encoder(coords, labels, None if boxes is None else boxes[None], masks)
-
-    def get_dense_pe(self) -> torch.Tensor:
-        return self.model.get_image_wide_positional_embeddings()
-
-
-class _Decoder(nn.Module):
-    """A `SamModel`'s mask decoder, called as SAM's own, with one prompt at a time."""
-
-    def __init__(self, model: SamModel) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, image_pe: torch.Tensor, **others: Any) -> tuple[torch.Tensor, torch.Tensor]:
-        masks, ious = self.model.mask_decoder(image_positional_embeddings=image_pe, **others)
-        return masks[:, 0], ious[:, 0]

@@ -102,13 +102,14 @@ def _good(samples: LazySamples, chosen: Sequence[int], what: str) -> list[Sample
     """The chosen samples that are good, with their images; one warning lists the others."""
     good: list[Sample] = []
     bad: list[str] = []
-    decoded: set[Path] = set()
+    decoded: set[tuple[Path, tuple[int, int]]] = set()
     for index in chosen:
         try:
             sample = samples[index].checked()
-            if sample.image_path not in decoded:
+            picture = sample.image_path, sample.size
+            if picture not in decoded:
                 _ = sample.image
-            decoded.add(sample.image_path)
+            decoded.add(picture)
             good.append(sample)
         except LocheadsError as error:
             bad.append(str(error))

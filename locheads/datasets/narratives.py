@@ -11,7 +11,7 @@
 `root` is `panoptic_narrative_grounding`, `coco` or the folder of the data sets itself. A segment with ids is
 a phrase. Its expression is the caption up to and including it, so the last text token is the phrase's and has
 read what came before, as in F-LMM, where a phrase is read within its caption. Its mask is the union of its
-segments. What the paper's Table 9 feeds the model is not said.
+segments.
 """
 
 from __future__ import annotations
