@@ -14,15 +14,13 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import locheads._torchvision  # noqa: F401
 
 import numpy as np
-import torch
 from jaxtyping import Bool, Float, Real, UInt8
 from PIL import Image
-from torch.nn import functional as F
 
 # isort: split
 from segment_anything import SamPredictor, sam_model_registry
@@ -34,7 +32,7 @@ from locheads.grounding import Grounding
 from locheads.hub_sam import load_hub_sam
 from locheads.specimen.segmenter import SEGMENTER, load_sam
 
-Prompt = Literal["box", "box+mask", "box+point"]
+PROMPTS = ("box", "box+mask", "box+point")
 """What SAM is given: the box alone (paper), or with the pseudo-mask, or with the map's highest point."""
 LOGIT = 8.0
 """Logit of a mask prompt inside the pseudo-mask; outside it is minus that."""
@@ -58,7 +56,7 @@ class Segmenter:
         boxes: Real[np.ndarray, "n 4"],
         found: Sequence[Grounding] = (),
         window: Window | None = None,
-        prompt: Prompt = "box",
+        prompt: str = "box",
         cascade: int = 0,
     ) -> Bool[np.ndarray, "n rows columns"]:
         """The mask of what each box holds. The image is embedded once, whatever the number of boxes.
@@ -69,9 +67,9 @@ class Segmenter:
                 SAM sees the numbers as they are, as in its authors' use of COCO's boxes.
             found: Where the heads look, for each box; not needed when `prompt` is `"box"`.
             window: Which pixels the patch grid of `found` covers; as `found`.
-            prompt: What SAM is given beside the box: nothing (the paper's reading); the component that
-                the hull encloses, as low-resolution logits; or the cell of it where the map is highest,
-                as a point on the object.
+            prompt: One of `PROMPTS`, what SAM is given beside the box: nothing (the paper's reading);
+                the component that the hull encloses, as low-resolution logits; or the cell of it where
+                the map is highest, as a point on the object.
             cascade: How often SAM sees its own low-resolution mask again, in the place of the mask
                 prompt, with the same box and point.
 
@@ -109,10 +107,14 @@ class Segmenter:
         side = 4 * self.predictor.features.shape[-1]
         share = side / self.predictor.model.image_encoder.img_size
         height, width = (max(1, round(share * length)) for length in self.predictor.input_size)
-        inside = torch.from_numpy(window.grid_to_pixels(found.region.astype(float)))[None, None]
-        small = F.interpolate(inside, (height, width), mode="bilinear", antialias=True)
-        framed = F.pad(small, (0, side - width, 0, side - height))
-        return (LOGIT * (2 * framed[0] - 1)).numpy()
+        y, x = np.mgrid[:height, :width] + 0.5
+        columns, rows = window.size
+        points = np.stack([x * columns / width, y * rows / height], axis=-1)
+        column, row = np.moveaxis(np.floor(window.points_to_cells(points)).astype(int), -1, 0)
+        on_grid = (row >= 0) & (row < window.rows) & (column >= 0) & (column < window.columns)
+        logits = np.full((1, side, side), -LOGIT)
+        logits[0, :height, :width][on_grid] = LOGIT * (2 * found.region[row[on_grid], column[on_grid]] - 1)
+        return logits
 
 
 def _check_prompt(
@@ -123,8 +125,8 @@ def _check_prompt(
     window: Window | None,
     size: tuple[int, int],
 ) -> None:
-    if prompt not in get_args(Prompt):
-        raise LocheadsError(f"prompt = {prompt!r}: give one of {', '.join(get_args(Prompt))}")
+    if prompt not in PROMPTS:
+        raise LocheadsError(f"prompt = {prompt!r}: give one of {', '.join(PROMPTS)}")
     if cascade < 0:
         raise LocheadsError(f"cascade = {cascade}: SAM sees its mask again 0 times or more")
     if prompt != "box" and (len(found) != boxes or window is None or window.size != size):

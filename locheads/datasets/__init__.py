@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
@@ -63,7 +62,7 @@ def read_samples(
     split: str,
     limit: int | None = None,
     seed: int = 0,
-    on_error: Literal["raise", "skip"] = "raise",
+    on_error: str = "raise",
     images: Path | str | None = None,
 ) -> list[Sample]:
     """The samples of a split, or a random subset of them, in the order of the files.

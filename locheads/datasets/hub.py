@@ -125,7 +125,9 @@ def _load(place: str, name: str) -> Dataset:
         return datasets.load_dataset(place, data_files=files, split=name, verification_mode="no_checks")
     except Exception as error:  # files, network, hub and parquet each have their own
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise LocheadsError(f"{place}: the split {name} cannot be read ({reason}); fetch it again") from error
+        raise LocheadsError(
+            f"{place}: the split {name} cannot be read ({reason}); check it, and the connection"
+        ) from error
 
 
 def _undecoded(rows: Dataset) -> Dataset:

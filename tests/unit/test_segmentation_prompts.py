@@ -31,11 +31,13 @@ def _picture(seed: int = 0) -> np.ndarray:
 
 
 def _random_sam() -> Sam:
-    torch.manual_seed(0)
+    """Every weight is drawn, those that start at 0 or 1 too, so that none can be mixed up unnoticed."""
+    torch.manual_seed(4)
     sam = build_sam(TINY)
     with torch.no_grad():
-        for parameter in sam.parameters():
-            parameter.normal_(0, 0.3)
+        for name, parameter in sam.named_parameters():
+            places = "rel_pos" in name or "pos_embed" in name
+            parameter.add_(torch.randn_like(parameter), alpha=0.3 if places else 0.1)
     return sam
 
 
@@ -110,10 +112,9 @@ def test_the_mask_prompt_is_the_hull_in_sams_frame(segmenter: Segmenter, calls: 
     side = calls[0]["low"].shape[-1]
     assert logits.shape == (1, side, side) == (1, 16, 16)
     # 48 × 30 pixels fill 16 × 10 of the frame, a cell 4 × 2.5: the hull spans columns 4 to 12, rows 2.5 to 5
-    assert (logits[0, 10:] == -LOGIT).all()
-    assert (logits[0, 3:5, 5:11] > 0).all()
-    assert (logits[0, :, :2] == -LOGIT).all() and (logits[0, 8:, :] == -LOGIT).all()
-    assert (np.abs(logits) <= LOGIT + 1e-9).all()
+    expected = np.full((16, 16), -LOGIT)
+    expected[2:5, 4:12] = LOGIT
+    assert np.array_equal(logits[0], expected)
 
 
 def test_prompts_help_the_shipped_segmenter_to_the_same_object() -> None:
@@ -224,9 +225,9 @@ def test_the_same_weights_give_the_same_masks_both_ways(
     hub = load_segmenter(folder)
     theirs = hub.masks(_picture(), BOXES, found, window, prompt, cascade=1)
     assert hub.name == str(folder) and ours.shape == (2, 30, 48)
-    assert 0 < ours.mean() < 1
+    assert 0.1 < ours.mean() < 0.9
     for one, other in zip(calls[:4], calls[4:], strict=True):
-        np.testing.assert_allclose(one["low"], other["low"], rtol=1e-3, atol=1e-3)
+        np.testing.assert_allclose(one["low"], other["low"], rtol=1e-3, atol=1e-5)
     assert np.array_equal(ours, theirs)
 
 
