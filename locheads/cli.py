@@ -129,6 +129,47 @@ def data(
     typer.echo(f"The specimen's data set is in {written}")
 
 
+@app.command()
+def manifest(
+    data: Annotated[
+        str | None, typer.Argument(help="`specimen`, a folder of data sets, or an owner on the hub.")
+    ] = None,
+    dataset: Annotated[str | None, typer.Argument(help="As in `refcoco`.")] = None,
+    split: Annotated[str | None, typer.Argument(help="As in `train`.")] = None,
+    limit: Annotated[int | None, typer.Option(help="How many samples to draw. Default: all.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the draw.")] = 0,
+    output: Annotated[Path | None, typer.Option(help="Where the list goes: a .jsonl file.")] = None,
+    check: Annotated[Path | None, typer.Option(help="A list to check instead of writing one.")] = None,
+) -> None:
+    """List the samples of a run as JSON lines, with the SHA-256 of their images, or check such a list.
+
+    Limit and seed draw the same samples as in the notebooks. The list can be read in the place of DATA; its
+    images count from its own folder. `--check FILE` alone holds the images beside the list against it; with
+    DATA, DATASET and SPLIT it holds your own samples against it.
+
+    Examples: `locheads manifest /data/refer refcoco train --limit 1000 --output /data/refer/train.jsonl`,
+    `locheads manifest --check /data/refer/train.jsonl`
+    """
+    from locheads.datasets import manifest as lists
+    from locheads.datasets import read_samples
+
+    if data is None or dataset is None or split is None:
+        if data or check is None:
+            raise LocheadsError("give DATA, DATASET and SPLIT with --output FILE, or --check FILE")
+        typer.echo(f"{check}: {lists.check_images(check)} images, all as listed")
+        return
+    if (output is None) == (check is None):
+        raise LocheadsError("give either --output FILE, to write a list, or --check FILE")
+    if output and output.suffix != ".jsonl":
+        raise LocheadsError(f"{output}: a list of samples is a .jsonl file")
+    samples = read_samples(data, dataset, split, limit, seed)
+    if check:
+        typer.echo(f"{check}: {lists.check_samples(check, samples)} samples, all as in {data}")
+    elif output:
+        lists.write_manifest(samples, output, dataset, split)
+        typer.echo(f"{len(samples)} samples of {dataset} {split} are listed in {output}")
+
+
 @train_app.command("specimen")
 def train_specimen(
     part: Annotated[Part | None, typer.Option(help="One part only. Default: all, in order.")] = None,

@@ -7,8 +7,10 @@ a file format. Boxes are xyxy in pixels of the original image, half-open; masks 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +35,7 @@ class Sample:
 
     Attributes:
         sample_id: Unique within its data set, stable between runs.
-        image_path: The image file; read only when `image` is asked for.
+        image_path: The image file, read only when `image` is asked for; with `stored`, only its name.
         image_id: The data set's name of the image; samples of one image share it.
         expression: The referring expression.
         size: `(width, height)` of the image in pixels.
@@ -41,6 +43,11 @@ class Sample:
         segmentation: The object as COCO polygons or RLE; None when the data set has none.
         ignored: Region that the data set leaves out of the evaluation (ReasonSeg), or None.
         is_sentence: ReasonSeg's split of queries: True for long, False for short, None elsewhere.
+        phrase: The noun phrase that ends the expression (Panoptic Narrative Grounding), None elsewhere.
+        is_plural: Whether that phrase means several things, or None.
+        is_thing: Whether it means things (True) or stuff (False), or None.
+        stored: Gives the encoded image where the data set keeps it in a file of its own kind; it says
+            nothing about which sample this is and does not count when samples are compared.
     """
 
     sample_id: str
@@ -52,6 +59,19 @@ class Sample:
     segmentation: Segmentation | None = None
     ignored: Segmentation | None = None
     is_sentence: bool | None = None
+    phrase: str | None = None
+    is_plural: bool | None = None
+    is_thing: bool | None = None
+    stored: Callable[[], bytes] | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def encoded_image(self) -> bytes:
+        """The image as stored, byte for byte, e.g. to hash it.
+
+        Raises:
+            LocheadsError: The file is missing or unreadable.
+        """
+        return self.stored() if self.stored else _bytes_of(self.image_path, self._owner)
 
     @property
     def image(self) -> Image.Image:
@@ -60,7 +80,7 @@ class Sample:
         Raises:
             LocheadsError: The file is missing, does not decode, or has another size than annotated.
         """
-        picture = read_image(self.image_path, f"sample {self.sample_id}")
+        picture = read_image(self.image_path, self._owner, self.stored() if self.stored else None)
         if picture.size != tuple(self.size):
             raise self._wrong(f"the image is {picture.size} and not, as annotated, {tuple(self.size)} pixels")
         return picture
@@ -112,27 +132,87 @@ class Sample:
         except ValueError as error:
             raise self._wrong(str(error)) from error
 
+    @property
+    def _owner(self) -> str:
+        return f"sample {self.sample_id}"
+
     def _wrong(self, what: str) -> LocheadsError:
         return LocheadsError(f"{self.image_path}, sample {self.sample_id}: {what}")
 
 
-def read_image(path: Path, owner: str) -> Image.Image:
-    """An image file in RGB, fully decoded.
+@dataclass(frozen=True)
+class LazySamples:
+    """The samples of a split: counted at once, each made when it is asked for.
+
+    So a thousand of a million can be drawn and only the thousand are read; iterating streams.
+
+    Attributes:
+        items: What a reader needs for each sample.
+        make: Makes one from its item; raises LocheadsError where the data are wrong.
+    """
+
+    items: Sequence[Any]
+    make: Callable[[Any], Sample]
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, index: int) -> Sample:
+        return self.make(self.items[index])
+
+    def __iter__(self) -> Iterator[Sample]:
+        return map(self.make, self.items)
+
+
+def read_image(path: Path, owner: str, content: bytes | None = None) -> Image.Image:
+    """An image in RGB, fully decoded.
 
     Args:
         path: The file.
         owner: Whose image it is, for the message.
+        content: The encoded image, where `path` only names it.
 
     Raises:
         LocheadsError: The file is missing or does not decode.
     """
+    with _opened(path, owner, content) as picture:
+        return picture.convert("RGB")
+
+
+def read_size(path: Path, owner: str, content: bytes | None = None) -> tuple[int, int]:
+    """`(width, height)` from an image's header; arguments and errors are those of `read_image`."""
+    with _opened(path, owner, content) as picture:
+        return picture.size
+
+
+@contextmanager
+def _opened(path: Path, owner: str, content: bytes | None) -> Iterator[Image.Image]:
     try:
-        with Image.open(path) as picture:
-            return picture.convert("RGB")
+        with Image.open(path if content is None else BytesIO(content)) as picture:
+            yield picture
     except FileNotFoundError as error:
-        raise LocheadsError(f"{path}: no such image ({owner}); check the folder of the data set") from error
+        raise _no_image(path, owner) from error
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise LocheadsError(f"{path}: the image does not decode ({owner}); fetch it again") from error
+
+
+def _bytes_of(path: Path, owner: str) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise _no_image(path, owner) from error
+
+
+def _no_image(path: Path, owner: str) -> LocheadsError:
+    return LocheadsError(f"{path}: no such image ({owner}); check the folder of the data set")
+
+
+def tight_box(mask: Bool[np.ndarray, "height width"]) -> Box | None:
+    """The smallest half-open xyxy box around a mask; None around an empty one."""
+    columns, rows = np.flatnonzero(mask.any(0)), np.flatnonzero(mask.any(1))
+    if not len(rows):
+        return None
+    return float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)
 
 
 def encode_mask(mask: Bool[np.ndarray, "height width"]) -> dict[str, Any]:

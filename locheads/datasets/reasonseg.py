@@ -15,6 +15,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,18 +25,20 @@ from jaxtyping import Bool
 from PIL import Image, ImageDraw
 
 from locheads.errors import LocheadsError
-from locheads.samples import Box, Sample, encode_mask, read_image
+from locheads.samples import LazySamples, Sample, encode_mask, read_size, tight_box
 
 
-def read_reasonseg(root: Path, split: str) -> Iterator[Sample]:
+def read_reasonseg(root: Path, split: str, first: bool = False) -> LazySamples:
     """The samples of one split, one for each query, files in order of name.
 
     Args:
         root: Folder with one folder a split (`train`, `val`, `test`).
         split: Which one.
+        first: Take only the first query of a file, as LISA's own validation does.
 
     Raises:
-        LocheadsError: No such folder or split, missing or damaged file, no target.
+        LocheadsError: No such folder or split, damaged annotation; from a sample, missing or damaged
+            image, no target.
     """
     folder = Path(root) / split
     there = sorted(entry.name for entry in Path(root).glob("*") if any(entry.glob("*.json")))
@@ -42,32 +46,33 @@ def read_reasonseg(root: Path, split: str) -> Iterator[Sample]:
         raise LocheadsError(
             f"{root}: no split {split!r} of ReasonSeg; there are {', '.join(there) or 'none'}"
         )
-    for path in sorted(folder.glob("*.json")):
-        try:
-            yield from _samples(path, split)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise LocheadsError(f"{path}: not a ReasonSeg annotation ({error!r}); fetch it again") from error
+    items = [
+        (path, number)
+        for path in sorted(folder.glob("*.json"))
+        for number in range(1 if first else len(_load(path)["text"]))
+    ]
+    return LazySamples(items, partial(_sample, split))
 
 
-def _samples(path: Path, split: str) -> Iterator[Sample]:
-    content = _load(path)
-    image = path.with_suffix(".jpg")
-    size = read_image(image, f"annotation {path.name}").size
-    target, ignored = draw_target(content["shapes"], size)
+def _sample(split: str, item: tuple[Path, int]) -> Sample:
+    path, number = item
+    content, image = _load(path), path.with_suffix(".jpg")
+    size = read_size(image, f"annotation {path.name}")
+    with _explaining(path):
+        target, ignored = draw_target(content["shapes"], size)
     if not target.any():
         raise LocheadsError(f"{path}: the mask is empty, no polygon is labelled target")
-    for number, text in enumerate(content["text"]):
-        yield Sample(
-            sample_id=f"reasonseg-{split}-{path.stem}-{number}",
-            image_path=image,
-            image_id=f"{split}/{path.stem}",
-            expression=text,
-            size=size,
-            box=_box(target),
-            segmentation=encode_mask(target),
-            ignored=encode_mask(ignored) if ignored.any() else None,
-            is_sentence=bool(content["is_sentence"]),
-        )
+    return Sample(
+        sample_id=f"reasonseg-{split}-{path.stem}-{number}",
+        image_path=image,
+        image_id=f"{split}/{path.stem}",
+        expression=content["text"][number],
+        size=size,
+        box=tight_box(target),
+        segmentation=encode_mask(target),
+        ignored=encode_mask(ignored) if ignored.any() else None,
+        is_sentence=bool(content["is_sentence"]),
+    )
 
 
 def draw_target(
@@ -101,16 +106,21 @@ def _drawn(points: list[list[int | float]], size: tuple[int, int]) -> np.ndarray
     return np.array(canvas)
 
 
-def _box(mask: np.ndarray) -> Box:
-    columns, rows = np.flatnonzero(mask.any(0)), np.flatnonzero(mask.any(1))
-    return float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)
+@contextmanager
+def _explaining(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise LocheadsError(f"{path}: not a ReasonSeg annotation ({error!r}); fetch it again") from error
 
 
 def _load(path: Path) -> dict[str, Any]:
     """The annotation, in UTF-8 or, as some published files are, in code page 1252."""
     content = path.read_bytes()
-    try:
-        text = content.decode("utf-8")
-    except UnicodeDecodeError:
-        text = content.decode("cp1252")
-    return dict(json.loads(text))
+    with _explaining(path):
+        try:
+            text = content.decode("utf-8")
+        except UnicodeDecodeError:
+            text = content.decode("cp1252")
+        annotation = json.loads(text)
+        return {key: annotation[key] for key in ("text", "is_sentence", "shapes")}

@@ -4,6 +4,7 @@
 
     root/refcoco/instances.json             COCO annotations
     root/refcoco/refs(unc).p                pickled list of references
+    root/refcoco/refs(google).p             the same references, split otherwise
     root/refcocog/refs(umd).p               or refs(google).p
     root/images/mscoco/images/train2014/    COCO_train2014_000000xxxxxx.jpg
 
@@ -15,11 +16,12 @@ from __future__ import annotations
 import json
 import pickle
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from locheads.errors import LocheadsError
-from locheads.samples import Sample
+from locheads.samples import LazySamples, Sample
 
 SPLIT_BY = {"refcoco": "unc", "refcoco+": "unc", "refcocog": "umd"}
 """The three data sets and whose split of each the paper reports."""
@@ -50,7 +52,9 @@ def load_plain_pickle(path: Path) -> Any:
         raise LocheadsError(f"{path}: not a pickle of plain data ({error}); fetch the file again") from error
 
 
-def read_refcoco(root: Path, dataset: str, split: str, split_by: str | None = None) -> Iterator[Sample]:
+def read_refcoco(
+    root: Path, dataset: str, split: str, split_by: str | None = None, images: Path | None = None
+) -> LazySamples:
     """The samples of one split, one for each sentence, in the order of the file.
 
     Boxes and masks are passed on as published; `Sample.checked` tells whether they make sense.
@@ -60,9 +64,10 @@ def read_refcoco(root: Path, dataset: str, split: str, split_by: str | None = No
         dataset: `"refcoco"`, `"refcoco+"` or `"refcocog"`.
         split: `"train"`, `"val"`, `"testA"`, `"testB"` or `"test"`.
         split_by: `"unc"`, `"umd"` or `"google"`; None: the paper's, `SPLIT_BY[dataset]`.
+        images: Folder of COCO's train2014 images; None: the layout's own.
 
     Raises:
-        LocheadsError: Unknown data set or split, missing or damaged file, a
+        LocheadsError: Unknown data set or split, missing or damaged file; from a sample, a
             reference without its annotation or image.
     """
     if dataset not in SPLIT_BY:
@@ -75,11 +80,26 @@ def read_refcoco(root: Path, dataset: str, split: str, split_by: str | None = No
         there = ", ".join(sorted({str(ref["split"]) for ref in references})) or "none"
         raise LocheadsError(f"{path}: no split {split!r}; there are {there}")
     instances = _Instances(Path(root) / dataset / "instances.json")
+    folder = images or Path(root) / IMAGES
+
+    def make(item: tuple[dict[str, Any], dict[str, Any]]) -> Sample:
+        with explaining(path, item[0]):
+            return _sample(*item, instances, folder, f"{dataset}-{split_by}")
+
+    items = []
     for ref in chosen:
-        try:
-            yield from _samples(ref, instances, Path(root) / IMAGES, f"{dataset}-{split_by}")
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise LocheadsError(f"{path}: reference {ref.get('ref_id')} is malformed ({error!r})") from error
+        with explaining(path, ref):
+            items += [(ref, sentence) for sentence in ref["sentences"]]
+    return LazySamples(items, make)
+
+
+@contextmanager
+def explaining(path: Path, ref: dict[str, Any]) -> Iterator[None]:
+    """Turns what a malformed reference raises into an error that names file and reference."""
+    try:
+        yield
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise LocheadsError(f"{path}: reference {ref.get('ref_id')} is malformed ({error!r})") from error
 
 
 class _Instances:
@@ -103,19 +123,27 @@ def _references(path: Path) -> list[dict[str, Any]]:
     return references
 
 
-def _samples(ref: dict[str, Any], instances: _Instances, folder: Path, prefix: str) -> Iterator[Sample]:
+def _sample(
+    ref: dict[str, Any], sentence: dict[str, Any], instances: _Instances, folder: Path, prefix: str
+) -> Sample:
     annotation, image = instances.annotations[ref["ann_id"]], instances.images[ref["image_id"]]
+    return coco_sample(f"{prefix}-{sentence['sent_id']}", sentence["sent"], annotation, image, folder)
+
+
+def coco_sample(
+    sample_id: str, expression: str, annotation: dict[str, Any], image: dict[str, Any], folder: Path
+) -> Sample:
+    """A sample from COCO's entries of an object and its image; boxes there are xywh."""
     x, y, width, height = map(float, annotation["bbox"])
-    for sentence in ref["sentences"]:
-        yield Sample(
-            sample_id=f"{prefix}-{sentence['sent_id']}",
-            image_path=folder / image["file_name"],
-            image_id=str(image["id"]),
-            expression=sentence["sent"],
-            size=(int(image["width"]), int(image["height"])),
-            box=(x, y, x + width, y + height),
-            segmentation=annotation["segmentation"],
-        )
+    return Sample(
+        sample_id=sample_id,
+        image_path=folder / image["file_name"],
+        image_id=str(image["id"]),
+        expression=expression,
+        size=(int(image["width"]), int(image["height"])),
+        box=(x, y, x + width, y + height),
+        segmentation=annotation["segmentation"],
+    )
 
 
 def _unreadable(path: Path, error: OSError) -> LocheadsError:

@@ -60,7 +60,7 @@ def test_parts_are_united_flags_dropped_and_fractions_cut() -> None:
 
 def test_ignored_region_reaches_the_sample(tmp_path: Path) -> None:
     _write(tmp_path / "val", "a", [TARGET, _shape("ignore", 10, 0, 11, 1)])
-    sample = next(read_reasonseg(tmp_path, "val"))
+    sample = next(iter(read_reasonseg(tmp_path, "val")))
     assert sample.ignored_mask is not None
     assert np.argwhere(sample.ignored_mask).tolist() == [[0, 10], [0, 11], [1, 10], [1, 11]]
 
@@ -85,7 +85,7 @@ def test_wrong_split_lists_those_there_are(tmp_path: Path) -> None:
 def test_no_target_is_an_empty_mask(tmp_path: Path, shapes: list[dict[str, Any]]) -> None:
     _write(tmp_path / "val", "a", shapes)
     with pytest.raises(LocheadsError, match=r"a\.json: the mask is empty"):
-        next(read_reasonseg(tmp_path, "val"))
+        next(iter(read_reasonseg(tmp_path, "val")))
 
 
 @pytest.mark.parametrize(
@@ -95,17 +95,17 @@ def test_damaged_annotation_is_named(tmp_path: Path, content: str) -> None:
     _write(tmp_path / "val", "a", [TARGET])
     (tmp_path / "val/a.json").write_text(content)
     with pytest.raises(LocheadsError, match=r"a\.json: not a ReasonSeg annotation"):
-        next(read_reasonseg(tmp_path, "val"))
+        next(iter(read_reasonseg(tmp_path, "val")))
 
 
 def test_missing_and_undecodable_image_are_named(tmp_path: Path) -> None:
     _write(tmp_path / "val", "a", [TARGET])
     (tmp_path / "val/a.jpg").write_bytes(b"\xff\xd8\xff\xe0 no more")
     with pytest.raises(LocheadsError, match=r"a\.jpg: the image does not decode \(annotation a\.json\)"):
-        next(read_reasonseg(tmp_path, "val"))
+        next(iter(read_reasonseg(tmp_path, "val")))
     (tmp_path / "val/a.jpg").unlink()
     with pytest.raises(LocheadsError, match=r"a\.jpg: no such image"):
-        next(read_reasonseg(tmp_path, "val"))
+        next(iter(read_reasonseg(tmp_path, "val")))
 
 
 def test_blank_query_is_named(tmp_path: Path) -> None:

@@ -91,7 +91,7 @@ def test_the_papers_split_is_the_default_and_google_is_a_choice(tmp_path: Path) 
 
 def test_wrong_split_lists_those_there_are(root: Path) -> None:
     with pytest.raises(LocheadsError, match=r"refs\(unc\)\.p: no split 'test'; there are testA, train, val"):
-        next(read_refcoco(root, "refcoco", "test"))
+        next(iter(read_refcoco(root, "refcoco", "test")))
 
 
 @pytest.mark.parametrize("name", ["refs(unc).p", "instances.json", "images"])
@@ -101,18 +101,18 @@ def test_missing_file_is_named(root: Path, name: str) -> None:
         path = root / IMAGES / "COCO_train2014_000000000077.jpg"
     path.unlink()
     with pytest.raises(LocheadsError) as caught:
-        _ = next(read_refcoco(root, "refcoco", "val")).image
+        _ = read_refcoco(root, "refcoco", "val")[0].image
     assert str(path) in str(caught.value)
 
 
 def test_missing_references_tell_what_there_is(root: Path) -> None:
     with pytest.raises(LocheadsError, match=r"refs\(google\)\.p: .*instances\.json, refs\(unc\)\.p"):
-        next(read_refcoco(root, "refcoco", "val", "google"))
+        next(iter(read_refcoco(root, "refcoco", "val", "google")))
 
 
 def test_unknown_data_set(root: Path) -> None:
     with pytest.raises(LocheadsError, match="'refclef'; there are refcoco, refcoco"):
-        next(read_refcoco(root, "refclef", "val"))
+        next(iter(read_refcoco(root, "refclef", "val")))
     with pytest.raises(LocheadsError, match="'refclef'; there are refcoco, refcoco"):
         read_samples(root, "refclef", "val")
 
@@ -141,7 +141,7 @@ def test_reference_without_annotation_is_named(tmp_path: Path) -> None:
 def test_damaged_instances(root: Path) -> None:
     (root / "refcoco/instances.json").write_text('{"images": [')
     with pytest.raises(LocheadsError, match=r"instances\.json: not COCO"):
-        next(read_refcoco(root, "refcoco", "val"))
+        next(iter(read_refcoco(root, "refcoco", "val")))
 
 
 class _Evil:
@@ -201,7 +201,7 @@ def test_damaged_pickle_is_named(tmp_path: Path, content: bytes) -> None:
 def test_a_pickle_of_something_else_is_named(tmp_path: Path, content: Any) -> None:
     root = _write(tmp_path, "refcoco", "unc", content)
     with pytest.raises(LocheadsError, match=r"refs\(unc\)\.p: not a list of references"):
-        next(read_refcoco(root, "refcoco", "val"))
+        next(iter(read_refcoco(root, "refcoco", "val")))
 
 
 def test_limit_draws_a_seeded_subset_in_order(tmp_path: Path) -> None:
