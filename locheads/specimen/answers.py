@@ -39,6 +39,8 @@ PATCHES = patch_count(VISION)
 BATCH = 16
 TEXT = 96
 """Text tokens a picture: as many turns as fit."""
+TOGETHER_BATCH, TOGETHER_TEXT = 8, 128
+"""The same where the tower learns too: turns cost little beside all patches of a picture."""
 KEPT = 64
 """Patches kept of each picture, but for the last part of the training, which sees them all."""
 EASY, WHOLE = 0.15, 0.75
@@ -90,7 +92,7 @@ def _calm(model: LlavaForConditionalGeneration) -> None:
 
 @dataclass(frozen=True)
 class Turns:
-    """Packed turns of one picture, arrays of `TEXT`."""
+    """Packed turns of one picture, arrays of one length."""
 
     tokens: np.ndarray
     labels: np.ndarray
@@ -104,12 +106,16 @@ class Turns:
 
 
 def pack_turns(
-    scene: Scene, tokenizer: PreTrainedTokenizerFast, shares: tuple[float, ...], rng: np.random.Generator
+    scene: Scene,
+    tokenizer: PreTrainedTokenizerFast,
+    shares: tuple[float, ...],
+    rng: np.random.Generator,
+    length: int = TEXT,
 ) -> Turns:
-    """Random turns about random objects of a scene, as many as fit into `TEXT` tokens."""
+    """Random turns about random objects of a scene, as many as fit into `length` tokens."""
     rows: list[tuple[int, ...]] = []
     turn = 0
-    for _ in range(60):
+    for _ in range(length):
         index, style = int(rng.integers(len(scene.things))), STYLES[rng.choice(len(STYLES), p=shares)]
         expression = refer(scene, index, style, rng)
         if expression is None:
@@ -117,13 +123,13 @@ def pack_turns(
         question = tokenizer.convert_tokens_to_ids(expression.text.split())
         reply = tokenizer.convert_tokens_to_ids(answer(scene.things[index], expression.given).split())
         sequence = [*question, *reply, tokenizer.eos_token_id]
-        if len(rows) + len(sequence) - 1 > TEXT:
+        if len(rows) + len(sequence) - 1 > length:
             break
         asked = asked_of(scene, expression.given)
         for i, (token, following) in enumerate(zip(sequence, sequence[1:], strict=False)):
             rows.append((token, following, turn, i, asked if i == len(question) - 1 else 0))
         turn += 1
-    rows += [(tokenizer.pad_token_id, -100, -1, 0, 0)] * (TEXT - len(rows))
+    rows += [(tokenizer.pad_token_id, -100, -1, 0, 0)] * (length - len(rows))
     return Turns(*np.array(rows).T)
 
 
@@ -162,8 +168,33 @@ class Conversations(Dataset):
             for i in scenes.tolist()
         ]
         features = np.stack([self.features[i][patches] for i, patches in zip(scenes, seen, strict=True)])
-        batch = {name: np.stack([getattr(t, name) for t in turns]) for name in Turns.__annotations__}
-        return {k: torch.from_numpy(v) for k, v in {"features": features, "seen": seen, **batch}.items()}
+        return {"features": torch.from_numpy(features), "seen": torch.from_numpy(seen), **_stacked(turns)}
+
+
+class WholeConversations(Dataset):
+    """Batches of whole pictures for the last stage, in which the tower learns too."""
+
+    def __init__(self, pool: ScenePool, steps: int, seed: int) -> None:
+        self.pool, self.steps, self.seed = pool, steps, seed
+        self.tokenizer = make_tokenizer()
+
+    def __len__(self) -> int:
+        return self.steps
+
+    def __getitem__(self, step: int) -> Batch:
+        rng = np.random.default_rng([self.seed, step])
+        scenes = np.sort(rng.choice(len(self.pool.things), TOGETHER_BATCH, replace=False))
+        turns = [
+            pack_turns(self.pool.scene(i), self.tokenizer, LATE, rng, TOGETHER_TEXT) for i in scenes.tolist()
+        ]
+        return {"pixels": self.pool.pixels(scenes), **_stacked(turns)}
+
+
+def _stacked(turns: list[Turns]) -> Batch:
+    return {
+        name: torch.from_numpy(np.stack([getattr(turn, name) for turn in turns]))
+        for name in Turns.__annotations__
+    }
 
 
 def train_answers(
@@ -181,6 +212,23 @@ def train_answers(
         learners, batches, partial(answer_loss, model), 1.5e-3, folder / "answers.ckpt", seed, device
     )
     return model, curve
+
+
+def train_together(
+    pool: ScenePool,
+    model: LlavaForConditionalGeneration,
+    steps: int,
+    folder: Path,
+    seed: int = 2,
+    device: str = "cpu",
+) -> list[dict[str, float]]:
+    """Train tower, projector and decoder together, in place, or resume; gives the training curve."""
+    model.to(device).requires_grad_(True)
+    model.model.vision_tower.compile(dynamic=False)
+    model.model.language_model.compile(dynamic=False)
+    loss = partial(together_loss, model)
+    batches = WholeConversations(pool, steps, seed)
+    return train(model, batches, loss, 4e-4, folder / "together.ckpt", seed, device, warm_up=50)
 
 
 @torch.inference_mode()
@@ -233,3 +281,12 @@ def answer_loss(model: LlavaForConditionalGeneration, batch: Batch) -> tuple[tor
     names = {i + 1: name for i, name in enumerate(ATTRIBUTES)} | {9: "place"}
     figures = {name: right[asked == i].mean().item() for i, name in names.items() if (asked == i).any()}
     return loss, figures
+
+
+def together_loss(
+    model: LlavaForConditionalGeneration, batch: Batch
+) -> tuple[torch.Tensor, dict[str, float]]:
+    """`answer_loss` with features that the tower makes of the pictures, all patches seen."""
+    features = model.model.vision_tower(batch["pixels"]).last_hidden_state[:, 1:]
+    seen = torch.arange(PATCHES, device=features.device).expand(len(features), -1)
+    return answer_loss(model, {**batch, "features": features, "seen": seen})
