@@ -233,7 +233,7 @@ def kill_when_it_exists(process: int, path: Path) -> None:
     os.kill(process, signal.SIGKILL)
 
 
-def wait_for(path: Path, seconds: float = 300) -> None:
+def wait_for(path: Path, seconds: float = 1500) -> None:
     end = time.monotonic() + seconds
     while not path.exists():
         assert time.monotonic() < end, f"{path} does not come"
