@@ -1,12 +1,13 @@
 # make study      the whole study on the specimen, from nothing but Python >= 3.11
 # make test       everything that continuous integration runs
+# make bench      measure how fast the analysis is, against a plain loop
 # make notebooks  execute the committed notebooks again, in place
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help study test lint types pytest nbval notebooks format
+.PHONY: help study test bench lint types pytest nbval notebooks format
 .DEFAULT_GOAL := help
 
 help:
@@ -37,6 +38,9 @@ pytest: $(INSTALLED)
 
 nbval: $(INSTALLED)
 	$(BIN)/pytest --nbval-lax notebooks --nbval-current-env --nbval-sanitize-with notebooks/nbval_sanitize.cfg
+
+bench: $(INSTALLED)
+	$(BIN)/python benchmarks/analysis.py
 
 notebooks: $(INSTALLED)
 	$(BIN)/locheads run --in-place

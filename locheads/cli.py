@@ -1,4 +1,4 @@
-"""The `locheads` command: run the study, ground one picture, write the data, train the specimen.
+"""The `locheads` command: run the study, ground one picture, profile a model, write the data, train.
 
 A problem that the user can mend is one line on stderr and exit status 2. Everything heavy is imported
 inside the commands, so that `--help` answers at once.
@@ -110,6 +110,50 @@ def ground(
 
     found = demo.ground_file(image, expression, model, heads, world, output)
     typer.echo(found)
+
+
+@app.command()
+def profile(
+    model: Annotated[
+        str, typer.Option(help="`specimen`, or a model that transformers can load: a hub name or a folder.")
+    ] = "specimen",
+    data: Annotated[str, typer.Option(help="`specimen`, or the folder of the data sets.")] = "specimen",
+    dataset: Annotated[str, typer.Option(help="As in `refcoco+` or `reasonseg`.")] = "refcoco",
+    split: Annotated[str, typer.Option(help="A split of it.")] = "train",
+    samples: Annotated[int, typer.Option(min=1, help="How many samples to draw.")] = 500,
+    seed: Annotated[int, typer.Option(help="Seed of the draw.")] = 0,
+    world: Annotated[str, typer.Option(help="World whose notebooks are to read the store.")] = "specimen",
+    store: Annotated[
+        Path | None, typer.Option(help="The store. Default: where the notebooks of the world look for it.")
+    ] = None,
+    maps: Annotated[
+        str, typer.Option(help="Whose maps to keep: `all`, `none`, or heads as in `L3H2,L4H1`.")
+    ] = "all",
+    batch: Annotated[int, typer.Option(min=1, help="Samples in one forward pass.")] = 16,
+    device: Annotated[str, typer.Option(help="A torch device.")] = "cpu",
+    precision: Annotated[str, typer.Option(help="`float32`, `bfloat16` or `float16`.")] = "float32",
+    workers: Annotated[int | None, typer.Option(min=1, help="So many Dask workers on this machine.")] = None,
+    scheduler: Annotated[
+        str | None, typer.Option(help="Workers of a Dask scheduler, as in `tcp://host:8786`.")
+    ] = None,
+) -> None:
+    """Capture every head on a data set: attention sums, entropies, IoUs and maps, in a zarr store.
+
+    A call that was stopped, however, is taken up by the next one. A store that was made with other parameters
+    is refused. For SLURM, see the top of `locheads/cluster.py`.
+
+    Example: `locheads profile --samples 1000 --maps L3H2,L4H1 --store runs/few-maps`
+    """
+    from locheads import study
+    from locheads.cluster import profile_anywhere
+    from locheads.datasets import read_samples
+    from locheads.store import kept_heads
+
+    place = store or study.ROOT / "runs" / world / f"profile-{dataset}-{split}-{samples}-{seed}"
+    kept = kept_heads(maps)
+    chosen = read_samples(data, dataset, split, limit=samples, seed=seed)
+    done = profile_anywhere((model, device, precision), chosen, place, kept, batch, workers, scheduler)
+    typer.echo(f"{done.sizes['sample']} samples, {done.sizes['layer'] * done.sizes['head']} heads: {place}")
 
 
 @app.command()

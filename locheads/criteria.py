@@ -13,9 +13,11 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy import ndimage
 
+from locheads.compiled import entropies, threaded
+
 # A cell is above a threshold only if it is so by more than rounding: without this, the mean of a uniform map
 # may come out one bit below its cells, and the map would be one big component instead of none.
-_ROUNDING = 1e-9
+ROUNDING = 1e-9
 
 
 def attention_sum(maps: Float[np.ndarray, "*batch rows columns"]) -> Float[np.ndarray, "*batch"]:
@@ -98,12 +100,7 @@ def binarise(
         level: Multiple of the mean: 1 in the paper and the first release, 2 in the later rewrite.
         floor: How far above a cell has to be: 0 in the paper, 0.001 in both releases.
     """
-    return maps > _cut(maps, level) * (1 + _ROUNDING) + floor
-
-
-def _cut(maps: Float[np.ndarray, "*batch rows columns"], level: float) -> Float[np.ndarray, "*batch 1 1"]:
-    """`level` times each map's mean."""
-    return level * maps.mean(axis=(-2, -1), keepdims=True, dtype=np.float64)
+    return maps > level * maps.mean(axis=(-2, -1), keepdims=True, dtype=np.float64) * (1 + ROUNDING) + floor
 
 
 def label_components(
@@ -145,21 +142,7 @@ def spatial_entropy(
         Entropies in nats. `+inf` where no cell is above (empty, uniform or NaN maps), so that such a head is
         never among the lowest.
     """
-    *batch, rows, columns = maps.shape
-    count, area = int(np.prod(batch)), rows * columns
-    labels = label_components(binarise(maps, level, floor), connectivity).ravel()
-    cells = np.flatnonzero(labels)
-    component = labels[cells] - 1
-    in_map = cells // area
-    excess = maps.ravel()[cells] - _cut(maps, level).ravel()[in_map] if weight == "mass" else None
-
-    size = np.bincount(component, excess)
-    owner = np.empty(len(size), dtype=np.intp)  # the map in which each component lies
-    owner[component] = in_map
-    total = np.bincount(owner, size, minlength=count)
-    share = size / total[owner]
-    entropy = np.bincount(owner, -share * np.log(share), minlength=count)
-    return np.where(total > 0, entropy, np.inf).reshape(batch)
+    return threaded(entropies, maps, level, floor, ROUNDING, weight == "mass", connectivity == 8)
 
 
 def bottom_row_peak(maps: Float[np.ndarray, "*batch rows columns"]) -> Float[np.ndarray, "*batch"]:

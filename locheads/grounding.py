@@ -6,6 +6,7 @@ component with the largest convex hull gives the box.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,7 +15,8 @@ from jaxtyping import Bool, Float
 from scipy import ndimage
 from scipy.spatial import ConvexHull
 
-from locheads.criteria import binarise, label_components
+from locheads.compiled import overlaps, threaded
+from locheads.criteria import ROUNDING, binarise, label_components
 from locheads.geometry import Window
 
 
@@ -56,16 +58,20 @@ def smooth(
     Raises:
         ValueError: When the kernel is even or below 1, or sigma negative.
     """
+    weights = _gaussian(kernel, sigma)
+    across = ndimage.correlate1d(maps.astype(np.float64), weights, axis=-1, mode="mirror")
+    return ndimage.correlate1d(across, weights, axis=-2, mode="mirror")
+
+
+def _gaussian(kernel: int, sigma: float) -> Float[np.ndarray, " kernel"]:
+    """The weights of `smooth`, which raises the same."""
     if kernel < 1 or kernel % 2 == 0 or sigma < 0:
         raise ValueError(f"a Gaussian needs an odd kernel and sigma of at least 0, not {kernel} and {sigma}")
-    maps = maps.astype(np.float64)
     if kernel == 1 or sigma == 0:
-        return maps
+        return np.ones(1)
     offset = np.arange(kernel) - kernel // 2
     weights = np.exp(-(offset**2) / (2 * sigma**2))
-    weights /= weights.sum()
-    across = ndimage.correlate1d(maps, weights, axis=-1, mode="mirror")
-    return ndimage.correlate1d(across, weights, axis=-2, mode="mirror")
+    return weights / weights.sum()
 
 
 def combine(
@@ -193,9 +199,8 @@ def iou_per_head(
     Returns:
         One IoU a map; 0 where both masks are empty.
     """
-    heads = range(coverage.ndim - 2, maps.ndim - 2)  # the axes that only `maps` has
-    target = np.expand_dims(target_cells(coverage), tuple(heads))
-    predicted = pseudo_mask(smooth(maps, kernel, sigma), level)
-    common = np.count_nonzero(predicted & target, axis=(-2, -1))
-    union = np.count_nonzero(predicted | target, axis=(-2, -1))
-    return np.asarray(common / np.maximum(union, 1))
+    weights = _gaussian(kernel, sigma)
+    rows, columns = (np.pad(np.arange(side), len(weights) // 2, mode="reflect") for side in maps.shape[-2:])
+    targets = target_cells(coverage).reshape(-1, *coverage.shape[-2:])
+    each = math.prod(maps.shape[coverage.ndim - 2 : -2])  # maps to a target
+    return threaded(overlaps, maps, targets, each, weights, rows, columns, level, ROUNDING)

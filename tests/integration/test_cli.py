@@ -67,7 +67,9 @@ def test_help_is_quick_and_names_the_commands(locheads: Command) -> None:
     done = locheads("--help")
     assert time.perf_counter() - start < 10
     assert done.returncode == 0
-    assert all(re.search(rf"\b{command}\b", done.stdout) for command in ("run", "ground", "data", "train"))
+    assert all(
+        re.search(rf"\b{command}\b", done.stdout) for command in ("run", "ground", "profile", "data", "train")
+    )
 
 
 def test_help_imports_nothing_heavy() -> None:

@@ -128,6 +128,21 @@ def test_spatial_entropy_equals_the_naive_loop_on_many_noisy_maps():
     assert len(np.unique(expected)) > 10
 
 
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+def test_more_maps_than_one_thread_takes_in_any_layout(dtype):
+    maps = np.random.default_rng(3).random((5, 7, 40, 40)).astype(dtype).transpose(2, 3, 0, 1)
+    expected = [naive_entropy(one.astype(np.float64)) for one in maps.reshape(-1, 5, 7)]
+    np.testing.assert_allclose(spatial_entropy(maps).ravel(), expected, atol=1e-12)
+    assert maps[0, 0].strides[0] > maps[0, 0].itemsize * 7 and len(expected) == 1600
+
+
+def test_winding_components_are_joined_wherever_they_meet():
+    comb = picture("9090909 9090909 9999999")  # four teeth that only the last row joins
+    assert spatial_entropy(comb) == 0 == spatial_entropy(comb, connectivity=4)
+    spiral = picture("99999 00009 99909 90009 99999")
+    assert spatial_entropy(spiral) == 0 == spatial_entropy(spiral[:, ::-1].copy())
+
+
 @given(small_maps, st.sampled_from([1e-6, 0.1, 3.0, 1e4]))
 def test_spatial_entropy_knows_no_scale_and_no_orientation(maps, scale):
     entropy = spatial_entropy(maps)

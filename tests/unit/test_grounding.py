@@ -246,3 +246,15 @@ def test_iou_per_head_equals_a_loop():
         assert ious[sample, layer, head] == pytest.approx(
             (predicted & target).sum() / (predicted | target).sum()
         )
+
+
+@pytest.mark.parametrize(
+    ("kernel", "sigma", "level"), [(7, 1.0, 1.0), (11, 1.8, 2.0), (1, 1.0, 1.0), (3, 0.0, 0.5)]
+)
+def test_iou_per_head_is_that_of_the_smoothed_map_on_all_threads(kernel, sigma, level):
+    rng = np.random.default_rng(6)  # maps smaller than the kernel too
+    maps, coverage = rng.random((25, 60, 5, 4)).astype(np.float32) ** 3, rng.random((25, 5, 4))
+    predicted = pseudo_mask(smooth(maps, kernel, sigma), level)
+    target = target_cells(coverage)[:, None]
+    expected = (predicted & target).sum((-2, -1)) / (predicted | target).sum((-2, -1))
+    np.testing.assert_array_equal(iou_per_head(maps, coverage, kernel, sigma, level), expected)
