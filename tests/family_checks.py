@@ -104,11 +104,12 @@ def row_of_table(name: str, folder: Path) -> str:
 
 HEAD = f"""# Families of models
 
-Written by `python tests/family_checks.py` with transformers {transformers.__version__}: tiny models of the real
-classes with random weights and their real processor classes. *Rows*: largest difference between captured rows and
-those of eager attention (`output_attentions=True`), single precision, over all layers and heads. *Pixels right*: a
-region painted into pictures of {" and ".join(f"{w}×{h}" for w, h in SIZES)} pixels changes the tokens of the cells
-that lie in it more than any token of a cell outside, with each fit (own, pad, stretch).
+Written by `python tests/family_checks.py` with transformers {transformers.__version__}: tiny models of the
+real classes with random weights, and their real processor classes. *Rows*: largest difference between
+captured rows and those of eager attention (`output_attentions=True`), single precision, over all layers and
+heads. *Pixels right*: a region painted into pictures of {" and ".join(f"{w}×{h}" for w, h in SIZES)} pixels
+changes the tokens of the cells that lie in it more than any token of a cell outside, with each fit
+(own, pad, stretch).
 
 | family | class | grid | map shows | default fit | rows | pixels right |
 |---|---|---|---|---|---|---|
