@@ -61,8 +61,8 @@ def load_lvlm(
     dtype: str = "float32",
     *,
     prompt: str | None = None,
-    query: Query = "expression",
-    fit: Fit | None = None,
+    query: str = "expression",
+    fit: str | None = None,
     image_size: int | None = None,
     revision: str | None = None,
     device_map: str | Mapping[str, Any] | None = None,
@@ -109,8 +109,8 @@ def load_lvlm(
         processor,
         image or (family.image if family else "{}").format(processor.image_token),
     )
-    fit, image_size = _fit(name, family, processor, fit, image_size)
-    return Lvlm(name, model.eval(), processor, text, family, fit, image_size, query)
+    way, image_size = _fit(name, family, processor, cast("Fit | None", fit), image_size)
+    return Lvlm(name, model.eval(), processor, text, family, way, image_size, cast(Query, query))
 
 
 def _loaded(

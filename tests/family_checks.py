@@ -74,7 +74,7 @@ def changes(lvlm: Lvlm, plain: Image.Image, painted: Image.Image) -> np.ndarray:
 def pixels_are_right(lvlm: Lvlm, size: tuple[int, int]) -> bool:
     """Whether the tokens of cells inside a painted region change more than all tokens outside it."""
     width, height = size
-    box = np.array([0.4 * width, 0.1 * height, 0.95 * width, 0.6 * height]).round().astype(int)
+    box = np.array([0.4 * width, 0.1 * height, width, 0.6 * height]).round().astype(int)
     plain, mask = np.asarray(picture(size)), np.zeros((height, width), bool)
     mask[box[1] : box[3], box[0] : box[2]] = True
     painted = np.where(mask[..., None], np.array([255, 0, 40], np.uint8), plain)

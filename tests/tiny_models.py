@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -297,6 +298,7 @@ def gemma3() -> Made:
         text_config=text_of(
             tokenizer,
             "Gemma3TextConfig",
+            query_pre_attn_scalar=12,
             sliding_window=24,
             layer_types=["sliding_attention", "sliding_attention", "full_attention"],
         ),
@@ -343,9 +345,20 @@ BUILDERS: dict[str, Callable[[], Made]] = {
 
 
 def save(name: str, folder: Path) -> Path:
-    """Write a family's tiny model and processor, attentive enough that its rows are uneven."""
+    """Write a family's tiny model and processor.
+
+    Encoders mix their tokens little, as trained ones do, so that a token tells of its place; decoders that
+    normalise their queries attend unevenly.
+    """
     torch.manual_seed(0)
     model, processor = BUILDERS[name]()
+    for key, weight in model.named_parameters():
+        if re.search(r"vis(ion|ual).*attn.*(out_proj|\.proj)\.|vision.*attention.*projection_layer", key):
+            weight.data *= 0.1
+        if key.endswith("q_norm.weight"):
+            weight.data += 2
+        if key.endswith("mm_input_projection_weight"):  # zeros in transformers
+            weight.data.normal_()
     model.save_pretrained(folder)
     processor.save_pretrained(folder)
     return folder

@@ -41,6 +41,15 @@ def test_rows_equal_eager_attention(lvlm: Lvlm, folder: Path) -> None:
     assert row_error(lvlm, folder) < 1e-5
 
 
+@pytest.mark.parametrize("name", ["qwen2_vl", "qwen2_5_vl", "gemma3"])
+def test_a_sliding_layer_sees_no_further_than_its_window(name: str, tmp_path: Path) -> None:
+    lvlm = load(name, save(name, tmp_path))
+    maps = capture(lvlm, [picture(SIZES[0])], ["the ring"])[0]
+    kinds = lvlm.model.config.get_text_config().layer_types
+    unseen = [bool((layer == 0).any()) for layer in maps]
+    assert unseen == [kind == "sliding_attention" for kind in kinds]
+
+
 def test_the_map_lands_on_the_painted_pixels(family: str, folder: Path) -> None:
     for fit in fits(family):
         lvlm = load(family, folder, fit=fit)
