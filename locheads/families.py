@@ -118,7 +118,7 @@ def own_window(
     """Which part of an image of `(width, height)` pixels the grid shows when the processor is left alone."""
     if family and family.view == "tiles":
         return Window.stretch(size, grid)
-    edges = {name: edge for name, edge in dict(image_processor.size).items() if edge}
+    edges = {name: edge for name, edge in dict(getattr(image_processor, "size", None) or {}).items() if edge}
     if hasattr(image_processor, "min_size") and image_processor.do_pad:
         return Window.resize_and_pad(size, grid, edges["height"], image_processor.min_size)
     if hasattr(image_processor, "pad_to_square") and image_processor.do_pad:
