@@ -2,7 +2,8 @@
 
 A vision encoder sees a square; the image is not one. How it was made square decides which pixels a cell of
 the attention map covers, and the paper does not say how. `Window` keeps the answer, so everything after it
-works in original pixels.
+works in original pixels. Where a processor rounds a resized edge to whole pixels, the window follows it:
+`side` is then the edge it resizes to.
 
 Points are (x, y), boxes are xyxy and half-open, in pixels or in cells; cell (row, column) covers
 [column, column + 1) x [row, row + 1) in cell coordinates.
@@ -51,22 +52,56 @@ class Window:
     @classmethod
     def pad_to_square(cls, size: tuple[int, int], grid: tuple[int, int]) -> Window:
         """The image centred on a square of its longer edge, as LLaVA pads it; an odd pixel goes last."""
-        width, height = size
-        side = max(size)
-        left, top = (side - width) // 2, (side - height) // 2
-        return cls(float(-left), float(-top), float(side - left), float(side - top), *grid, size)
+        return cls._square(size, grid, size, max(size))
 
     @classmethod
-    def resize_and_crop(cls, size: tuple[int, int], grid: tuple[int, int]) -> Window:
+    def resize_and_pad(
+        cls, size: tuple[int, int], grid: tuple[int, int], side: int, least: int = 1
+    ) -> Window:
+        """Resized until the longer edge is `side`, then centred on a square, as DeepSeek-VL does.
+
+        Args:
+            size: (width, height) of the image.
+            grid: (rows, columns).
+            side: The square's edge in pixels of the resized image.
+            least: No resized edge is shorter.
+        """
+        width, height = (max(round(edge * (side / max(size))), least) for edge in size)
+        return cls._square(size, grid, (width, height), max(width, height))
+
+    @classmethod
+    def resize_and_crop(
+        cls, size: tuple[int, int], grid: tuple[int, int], side: int | None = None, crop: int | None = None
+    ) -> Window:
         """The central square of the shorter edge, as CLIP resizes and crops.
 
-        Processors round the crop to whole pixels of the *resized* image; this window does not, so the two may
-        differ by less than one such pixel.
+        Args:
+            size: (width, height) of the image.
+            grid: (rows, columns).
+            side: What the shorter edge is resized to; the longer one and the crop are then rounded as
+                transformers does. None: nothing is rounded.
+            crop: The crop's edge, `side` if None.
         """
-        width, height = size
-        side = min(size)
-        left, top = (width - side) / 2, (height - side) / 2
-        return cls(left, top, left + side, top + side, *grid, size)
+        if side is None:
+            return cls._square(size, grid, size, min(size), whole=False)
+        width, height = (side if edge == min(size) else int(side * edge / min(size)) for edge in size)
+        return cls._square(size, grid, (width, height), crop or side)
+
+    @classmethod
+    def _square(
+        cls,
+        size: tuple[int, int],
+        grid: tuple[int, int],
+        resized: tuple[int, int],
+        side: int,
+        whole: bool = True,
+    ) -> Window:
+        """A square of `side` pixels around the middle of the image as `resized`, from a `whole` pixel on."""
+        starts = [(edge - side) / 2 for edge in resized]
+        starts = [float(int(start)) if whole else start for start in starts]
+        x0, y0 = (start * of / to for start, of, to in zip(starts, size, resized, strict=True))
+        x1, y1 = ((start + side) * of / to for start, of, to in zip(starts, size, resized, strict=True))
+        return cls(x0, y0, x1, y1, *grid, size)
 
     @property
     def cell_size(self) -> tuple[float, float]:
@@ -92,6 +127,18 @@ class Window:
     def clip(self, box: Real[np.ndarray, "*batch 4"]) -> Float[np.ndarray, "*batch 4"]:
         """The part of each pixel box inside the image; a box wholly outside keeps no area."""
         return np.clip(box, 0.0, np.array([*self.size, *self.size], dtype=float))
+
+    def visible(self, box: Real[np.ndarray, "*batch 4"]) -> Float[np.ndarray, "*batch"]:
+        """The share of each pixel box that the window covers: below 1 where cropping took a part away.
+
+        A box without area is as visible as its place: 1 inside the window, 0 outside.
+        """
+        region = np.array([self.x0, self.y0, self.x1, self.y1])
+        low = np.maximum(box[..., :2], region[:2])
+        high = np.minimum(box[..., 2:], region[2:])
+        edges = np.maximum(box[..., 2:] - box[..., :2], np.finfo(float).tiny)
+        inside = np.where(box[..., 2:] > box[..., :2], np.maximum(high - low, 0.0) / edges, high >= low)
+        return np.asarray(inside.prod(axis=-1))
 
     def mask_to_grid(
         self, mask: Bool[np.ndarray, "*batch height width"]

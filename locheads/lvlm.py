@@ -1,148 +1,196 @@
-"""A frozen vision-language model: its prompt, where its image tokens lie and what grid they form."""
+"""Load a model for capture: the specimen, the paper's models by name, any folder or hub name."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast, get_args
 
 import locheads._torchvision  # noqa: F401
 
 import torch
-from PIL import Image
-from transformers import AutoModelForImageTextToText, AutoProcessor, PreTrainedModel, ProcessorMixin
+from transformers import (
+    AutoModelForImageTextToText,
+    AutoProcessor,
+    PreTrainedConfig,
+    PreTrainedModel,
+    ProcessorMixin,
+)
 from transformers.utils.logging import disable_progress_bar
 
+from locheads import original
+from locheads.capture import ATTENTION
+from locheads.encoding import Encoded, Fit, Lvlm
 from locheads.errors import LocheadsError
-from locheads.geometry import Window
+from locheads.families import Family, crops, family_of
+from locheads.prompts import Query, resolve_prompt
 from locheads.specimen.weights import WEIGHTS, verify
 
-PROMPT = "<image>\n{expression}"
-"""Image, newline, expression and nothing after it, as in the paper's release, less its system sentence."""
+__all__ = ["ALIASES", "NOT_LOADABLE", "Encoded", "Lvlm", "load_lvlm"]
+
+SPECIMEN = "specimen"
+CELLS = 24
+"""Edge of the grid that a dynamic processor is asked for, that of LLaVA-1.5."""
+
+ALIASES = {
+    "llava-1.5-7b": "llava-hf/llava-1.5-7b-hf",
+    "llava-1.5-13b": "llava-hf/llava-1.5-13b-hf",
+    "deepseek-vl-1.3b": "deepseek-community/deepseek-vl-1.3b-chat",
+    "deepseek-vl-7b": "deepseek-community/deepseek-vl-7b-chat",
+    "sharegpt4v-7b": "Lin-Chen/ShareGPT4V-7B",
+}
+"""The paper's models that transformers can load, by the paper's names."""
+
+_DELTA = (
+    "was published as a difference to LLaMA's weights: merge the two with LLaVA's script and give the folder"
+)
+_NOT = "is not a model of transformers: {}"
+NOT_LOADABLE = {
+    "llava-7b": _DELTA,
+    "llava-13b": _DELTA,
+    "yi-vl-6b": _NOT.format("its projector normalises between the layers"),
+    "mini-gemini-2b": _NOT.format("it mines patches with a second vision encoder"),
+    "internvl-6b": _NOT.format("its InternViT-6B feeds a Vicuna through code of its own"),
+}
+"""The paper's other models, and why not."""
 
 
-@dataclass(frozen=True)
-class Encoded:
-    """A batch as the model takes it.
-
-    Attributes:
-        inputs: Keyword arguments of the model's forward pass; texts are padded on the right.
-        image_tokens: Where the image tokens stand, in raster order, `batch × (rows · columns)`.
-        query: Where the last text token stands, `batch`.
-    """
-
-    inputs: dict[str, torch.Tensor]
-    image_tokens: torch.Tensor
-    query: torch.Tensor
-
-
-@dataclass(frozen=True)
-class Lvlm:
-    """A model, its processor and its prompt."""
-
-    name: str
-    model: PreTrainedModel
-    processor: ProcessorMixin
-    prompt: str = PROMPT
-
-    @cached_property
-    def grid(self) -> tuple[int, int]:
-        """Rows and columns of the image tokens."""
-        vision = self.model.config.vision_config
-        side = vision.image_size // vision.patch_size
-        return side, side
-
-    @property
-    def layers(self) -> int:
-        """Decoder layers."""
-        return self.model.config.get_text_config().num_hidden_layers
-
-    @property
-    def heads(self) -> int:
-        """Attention heads a layer."""
-        return self.model.config.get_text_config().num_attention_heads
-
-    def window(self, size: tuple[int, int]) -> Window:
-        """Which part of an image of `(width, height)` pixels the grid covers."""
-        cropped = self.processor.image_processor.do_center_crop
-        return (Window.resize_and_crop if cropped else Window.stretch)(size, self.grid)
-
-    def encode(self, images: Sequence[Image.Image], expressions: Sequence[str]) -> Encoded:
-        """Put images and expressions into the prompt.
-
-        Raises:
-            LocheadsError: An expression is empty, too long, or has words the model does not know.
-        """
-        for expression in expressions:
-            if not expression.strip():
-                raise LocheadsError(
-                    "the expression is empty; say what to look for, for example 'the red ring'"
-                )
-        texts = [self.prompt.format(expression=expression.strip()) for expression in expressions]
-        batch = self.processor(
-            images=list(images), text=texts, padding=True, padding_side="right", return_tensors="pt"
-        )
-        self._check_words(batch["input_ids"], expressions)
-        self._check_length(batch["attention_mask"], expressions)
-        inputs = {name: tensor.to(self.model.device) for name, tensor in batch.items()}
-        return Encoded(inputs, self._image_tokens(batch["input_ids"]), batch["attention_mask"].sum(1) - 1)
-
-    def _check_words(self, ids: torch.Tensor, expressions: Sequence[str]) -> None:
-        tokenizer = self.processor.tokenizer
-        for row, expression in zip(ids, expressions, strict=True):
-            if tokenizer.unk_token_id is not None and (row == tokenizer.unk_token_id).any():
-                known = tokenizer.get_vocab()
-                unknown = [word for word in expression.split() if word not in known]
-                raise LocheadsError(
-                    f"'{expression}': the model {self.name} does not know the word '{unknown[0]}'; "
-                    "its words are those of its tokenizer.json"
-                )
-
-    def _check_length(self, mask: torch.Tensor, expressions: Sequence[str]) -> None:
-        most = self.model.config.get_text_config().max_position_embeddings
-        for length, expression in zip(mask.sum(1).tolist(), expressions, strict=True):
-            if length > most:
-                raise LocheadsError(
-                    f"'{expression[:40]}…': {length} tokens with image and prompt, the model {self.name} "
-                    f"takes {most}; shorten the expression"
-                )
-
-    def _image_tokens(self, ids: torch.Tensor) -> torch.Tensor:
-        rows, columns = self.grid
-        is_image = ids == self.model.config.image_token_id
-        if not (is_image.sum(1) == rows * columns).all():
-            raise LocheadsError(
-                f"{self.name}: the processor writes {is_image.sum(1).tolist()} image tokens, the grid "
-                f"is {rows}×{columns}; processor and model do not belong together"
-            )
-        return is_image.nonzero()[:, 1].view(len(ids), -1)
-
-
-def load_lvlm(name: str = "specimen", device: str = "cpu", dtype: str = "float32") -> Lvlm:
-    """Load a model for capture; its decoder runs on `locheads.capture`'s attention.
+def load_lvlm(
+    name: str = SPECIMEN,
+    device: str = "auto",
+    dtype: str = "float32",
+    *,
+    prompt: str | None = None,
+    query: str = "expression",
+    fit: str | None = None,
+    image_size: int | None = None,
+    revision: str | None = None,
+    device_map: str | Mapping[str, Any] | None = None,
+    attn_implementation: str | None = None,
+    local_files_only: bool = False,
+) -> Lvlm:
+    """Load a model; its decoder runs on `locheads.capture`'s attention.
 
     Args:
-        name: `specimen`, or a folder or hub name of a LLaVA model in transformers' layout.
-        device: A torch device.
-        dtype: A torch floating type.
+        name: `specimen`; one of `ALIASES`; a folder in transformers' layout or LLaVA's own; a hub name.
+        device: A torch device; `auto` is the GPU if there is one, and the CPU for the specimen.
+        dtype: A torch floating type, or `auto` for the checkpoint's.
+        prompt: `release` (the default), `plain` (the specimen's), `chat`, or a text with `{image}` and
+            `{expression}`; see `locheads.prompts`.
+        query: Capture the row of the expression's last token, or of the `last` token of all.
+        fit: `own` leaves the picture to the processor, `pad` centres it on a square of the processor's mean
+            colour, `stretch` resizes it to a square. Default: `pad` where the processor would crop (LLaVA, as
+            its authors evaluate) or where the grid would depend on the picture (Qwen-VL), else `own`.
+        image_size: Edge in pixels of the square that a dynamic processor gets with `pad` or `stretch`; the
+            default gives 24×24 cells. Other processors have a size of their own.
+        revision: Branch, tag or commit of a hub name.
+        device_map: Spread the model over devices, as in transformers (needs accelerate).
+        attn_implementation: Attention of the rest of the model, for example `flash_attention_2`.
+        local_files_only: Do not ask the hub.
 
     Raises:
-        LocheadsError: There is no such model, or the specimen's weights are not those of its card.
+        LocheadsError: There is no such model, weights are missing, its tokens form no grid, the processor is
+            another model's, an argument does not fit, or the specimen's weights are not those of its card.
     """
-    from locheads.capture import ATTENTION
-
-    folder = WEIGHTS / "lvlm" if name == "specimen" else name
-    if name == "specimen":
-        verify(WEIGHTS / "lvlm")
+    _check(query, get_args(Query), "query")
+    _check(fit or "own", get_args(Fit), "fit")
+    where = {"revision": revision, "local_files_only": local_files_only}
+    attention = {"text_config": ATTENTION}
+    if attn_implementation:
+        attention |= {"": attn_implementation, "vision_config": attn_implementation}
+    how = {"dtype": _dtype(dtype), "attn_implementation": attention, "device_map": device_map}
     disable_progress_bar()
+    processor, model, image = _loaded(name, where, how)
+    family = family_of(name, model.config)
+    if device_map is None:
+        model = model.to(_device(device, name))
+    text = resolve_prompt(
+        prompt or ("plain" if name == SPECIMEN else "release"),
+        processor,
+        image or (family.image if family else "{}").format(processor.image_token),
+    )
+    way, image_size = _fit(name, family, processor, cast("Fit | None", fit), image_size)
+    return Lvlm(name, model.eval(), processor, text, family, way, image_size, cast(Query, query))
+
+
+def _loaded(
+    name: str, where: dict[str, Any], how: dict[str, Any]
+) -> tuple[ProcessorMixin, PreTrainedModel, str | None]:
+    """Processor, model, and what stands for the image in LLaVA's own checkpoints."""
+    if name.lower() in NOT_LOADABLE and not Path(name).exists():
+        raise LocheadsError(f"model '{name}' {NOT_LOADABLE[name.lower()]}")
+    folder = str(WEIGHTS / "lvlm") if name == SPECIMEN else ALIASES.get(name.lower(), name)
+    if name == SPECIMEN:
+        verify(WEIGHTS / "lvlm")
     try:
-        processor = AutoProcessor.from_pretrained(folder)
-        model = AutoModelForImageTextToText.from_pretrained(
-            folder, dtype=getattr(torch, dtype), attn_implementation={"text_config": ATTENTION}
-        )
-    except (OSError, ValueError) as error:
+        raw, _ = PreTrainedConfig.get_config_dict(folder, **where)
+        if not raw:
+            raise OSError("no config.json")
+        if original.is_original(raw):
+            return original.load(name, folder, raw, where, how)
+        return (*_from_transformers(name, folder, where, how), None)
+    except (OSError, ValueError, ImportError, KeyError, TypeError) as error:
         raise LocheadsError(
-            f"model '{name}' cannot be loaded ({str(error).splitlines()[0]}); "
-            "give 'specimen', a folder in transformers' layout, or a hub name"
+            f"model '{name}' cannot be loaded ({_first_line(error)}); give 'specimen', one of "
+            f"{', '.join(ALIASES)}, a folder in transformers' or LLaVA's layout, or a hub name"
         ) from error
-    return Lvlm(name, model.to(device).eval(), processor)
+
+
+def _from_transformers(
+    name: str, folder: str, where: dict[str, Any], how: dict[str, Any]
+) -> tuple[ProcessorMixin, PreTrainedModel]:
+    from transformers import AutoConfig
+
+    family_of(name, AutoConfig.from_pretrained(folder, **where))
+    processor = AutoProcessor.from_pretrained(folder, **where)
+    model, report = AutoModelForImageTextToText.from_pretrained(
+        folder, **where, **how, output_loading_info=True
+    )
+    original.check_complete(name, report)
+    if not hasattr(processor, "image_token"):
+        raise LocheadsError(f"model '{name}': {type(processor).__name__} has no image token")
+    if model.config.get_text_config()._attn_implementation != ATTENTION:
+        raise LocheadsError(f"model '{name}': its decoder does not run on transformers' attention interface")
+    return processor, model
+
+
+def _fit(
+    name: str, family: Family | None, processor: ProcessorMixin, fit: Fit | None, image_size: int | None
+) -> tuple[Fit, int | None]:
+    """How pictures are brought to the model, defaults filled in."""
+    dynamic = family is not None and family.cells is None
+    if fit is None:
+        fit = "pad" if dynamic or crops(family, processor.image_processor) else "own"
+    if image_size is not None and (not dynamic or fit == "own"):
+        raise LocheadsError(
+            f"model '{name}': image_size is for fit 'pad' or 'stretch' with a dynamic processor; leave it out"
+        )
+    if dynamic and fit != "own" and image_size is None:
+        image_size = CELLS * processor.image_processor.patch_size * processor.image_processor.merge_size
+    return fit, image_size
+
+
+def _dtype(dtype: str) -> torch.dtype | str:
+    found = getattr(torch, dtype, None)
+    if dtype == "auto" or (isinstance(found, torch.dtype) and found.is_floating_point):
+        return cast("torch.dtype | str", found or dtype)
+    raise LocheadsError(f"dtype '{dtype}' is not a floating type of torch; give float32, bfloat16 or float16")
+
+
+def _device(device: str, name: str) -> str:
+    if device == "auto":
+        return "cuda" if name != SPECIMEN and torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise LocheadsError(f"device '{device}' is not there ({_first_line(error)})") from error
+    return device
+
+
+def _check(value: str, allowed: tuple[str, ...], parameter: str) -> None:
+    if value not in allowed:
+        raise LocheadsError(f"{parameter} '{value}': give {' or '.join(allowed)}")
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0].strip()

@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Bool, Float
 
-from locheads.capture import capture
+from locheads.capture import capture_each
 from locheads.criteria import attention_sum, spatial_entropy
 from locheads.errors import LocheadsError
 from locheads.grounding import iou_per_head
@@ -81,8 +81,8 @@ def maps_of(lvlm: Lvlm, samples: Sequence[Sample], batch: int = BATCH) -> Iterat
         some = samples[start : start + batch]
         images = {sample.image_id: sample for sample in some}
         pictures = {name: sample.image for name, sample in images.items()}
-        maps = capture(lvlm, [pictures[s.image_id] for s in some], [s.expression for s in some])
-        yield from maps.float().cpu().numpy()
+        for maps in capture_each(lvlm, [pictures[s.image_id] for s in some], [s.expression for s in some]):
+            yield maps.float().cpu().numpy()
 
 
 def true_mask(sample: Sample) -> Bool[np.ndarray, "height width"]:

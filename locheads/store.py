@@ -157,6 +157,7 @@ def _origin(lvlm: Lvlm, samples: Sequence[Sample], kept: Kept | None) -> dict[st
     """What a store is made from: all of it has to be the same when it is taken up again."""
     weights = sum(float(p.detach().double().abs().sum()) for p in lvlm.model.parameters())
     window = _common_grid(lvlm, samples)
+    seen = _digest([lvlm.window(s.size) for s in samples])
     data = [(s.sample_id, s.image_id, s.expression, s.size, s.box, s.segmentation) for s in samples]
     origin = {
         "model": lvlm.name,
@@ -164,7 +165,8 @@ def _origin(lvlm: Lvlm, samples: Sequence[Sample], kept: Kept | None) -> dict[st
         "weights": f"{weights:.9e}",
         "precision": str(lvlm.model.dtype).removeprefix("torch."),
         "prompt": str(lvlm.prompt),
-        "geometry": f"{window.rows} × {window.columns}, {_digest([lvlm.window(s.size) for s in samples])}",
+        "query": lvlm.query,
+        "geometry": f"{lvlm.fit}, {window.rows} × {window.columns}, {seen}",
         "data": _digest(data),
     }
     return origin if kept is None else {**origin, "maps": _written(kept)}

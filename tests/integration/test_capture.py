@@ -30,6 +30,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     model = make_model(make_tokenizer())
     for layer in model.model.language_model.layers:
         layer.self_attn.q_proj.weight.data *= 4
+    model.config.text_config.max_position_embeddings = 700
     model.save_pretrained(path)
     make_processor(VISION.image_size, VISION.patch_size).save_pretrained(path)
     return path
@@ -37,7 +38,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def lvlm(folder: Path) -> Lvlm:
-    return load_lvlm(str(folder))
+    return load_lvlm(str(folder), prompt="plain")
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +50,7 @@ def images() -> list[Image.Image]:
 def test_rows_equal_eager_attention(folder: Path, lvlm: Lvlm, images: list[Image.Image]) -> None:
     eager = LlavaForConditionalGeneration.from_pretrained(folder, attn_implementation="eager").eval()
     maps = capture(lvlm, images, EXPRESSIONS)
-    assert maps.shape == (3, 8, 8, 18, 18)
+    assert maps.shape == (3, 8, 8, *lvlm.grid)
     for i, (image, expression) in enumerate(zip(images, EXPRESSIONS, strict=True)):
         inputs = lvlm.processor(images=image, text=f"<image>\n{expression}", return_tensors="pt")
         is_image = inputs["input_ids"][0] == eager.config.image_token_id
@@ -78,7 +79,7 @@ def test_the_output_is_that_of_plain_attention(folder: Path, lvlm: Lvlm, images:
     [
         (" ", "empty"),
         ("the unicorn", "does not know the word 'unicorn'"),
-        ("the red " * 200 + "ring", "shorten the expression"),
+        ("the red " * 400 + "ring", "shorten the expression"),
     ],
 )
 def test_unusable_expressions_are_refused(

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+from functools import cache
 from importlib import import_module
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
+from locheads.families import FAMILIES, own_window
 from locheads.geometry import Window
 
 CONSTRUCTORS = [Window.stretch, Window.pad_to_square, Window.resize_and_crop]
@@ -41,6 +44,88 @@ def test_padding_is_what_llavas_processor_does():
     window = Window.pad_to_square((60, 41), (6, 6))
     assert padded.shape[-2:] == (60, 60)
     assert (inside[1].min(), inside[0].min()) == (-window.x0, -window.y0)
+
+
+@cache
+def processors():
+    import_module("locheads._torchvision")  # before transformers
+    import transformers as t
+
+    square = {"height": 32, "width": 32}
+    return {
+        "crop": t.CLIPImageProcessor(size={"shortest_edge": 32}, crop_size=square),
+        "crop of more": t.CLIPImageProcessor(size={"shortest_edge": 40}, crop_size=square),
+        "pad": t.LlavaImageProcessor(size={"shortest_edge": 32}, crop_size=square, do_pad=True),
+        "resize and pad": t.DeepseekVLImageProcessor(size=square),
+        "stretch": t.SiglipImageProcessor(size=square),
+        "stretch twice": t.Idefics3ImageProcessor(
+            size={"longest_edge": 64}, max_image_size={"longest_edge": 32}, do_image_splitting=False
+        ),
+        "first of tiles": t.LlavaNextImageProcessor(
+            size={"shortest_edge": 32}, crop_size=square, image_grid_pinpoints=[[32, 64], [64, 32], [64, 64]]
+        ),
+    }
+
+
+@pytest.mark.parametrize("name", list(processors()))
+@settings(max_examples=8)
+@given(size=st.tuples(st.integers(36, 120), st.integers(36, 120)))
+def test_windows_follow_the_processors_to_a_fraction_of_a_pixel(name, size):
+    """A picture whose red and green tell x and y, read back behind the processor."""
+    processor, width, height = processors()[name], *size
+    y, x = np.mgrid[:height, :width]
+    picture = np.stack([2 * x, 2 * y, np.full_like(x, 255)], -1).astype(np.uint8)
+    values = np.asarray(processor(images=Image.fromarray(picture))["pixel_values"][0], float)
+    values = values[0] if values.ndim == 4 else values
+    mean, std = np.array(processor.image_mean), np.array(processor.image_std)
+    red, green, blue = values * std[:, None, None] * 255 + mean[:, None, None] * 255
+    family = FAMILIES["llava_next"] if name == "first of tiles" else None
+    window = own_window(family, processor, size, (32, 32))
+    rows, columns = np.mgrid[:32, :32]
+    points = window.points_to_pixels(np.stack([columns + 0.5, rows + 0.5], -1))
+    inner = (points > 6).all(-1) & (points < np.array(size) - 6).all(-1) & (blue > 250)  # away from edges
+    assert inner.sum() > 50
+    np.testing.assert_allclose(red[inner] / 2 + 0.5, points[inner, 0], atol=0.75)
+    np.testing.assert_allclose(green[inner] / 2 + 0.5, points[inner, 1], atol=0.75)
+
+
+@given(windows, st.lists(st.floats(0, 1), min_size=4, max_size=4))
+def test_a_box_on_the_grid_and_back_errs_by_half_a_patch_at_most(window, shares):
+    width, height = window.size
+    low, high = np.sort(np.array(shares).reshape(2, 2), axis=0)
+    box = np.concatenate([low, high]) * np.array([width, height, width, height])
+    back = window.box_to_pixels(np.round(window.box_to_cells(box)))
+    assert (np.abs(back - box) <= np.tile(np.array(window.cell_size) / 2, 2) + 1e-9).all()
+
+
+def test_what_was_cropped_away_is_told():
+    window = Window.resize_and_crop((8, 4), (2, 2))  # columns 2 to 6 are seen
+    boxes = np.array(
+        [[0, 0, 2, 4], [0, 0, 4, 2], [3, 1, 5, 3], [6, 0, 8, 4], [4, 1, 4, 3], [1, 1, 1, 3]], float
+    )
+    np.testing.assert_allclose(window.visible(boxes), [0, 0.5, 1, 0, 1, 0])
+    assert (Window.pad_to_square((8, 4), (2, 2)).visible(boxes) == 1).all()
+
+
+@given(windows, st.integers(0, 2**32 - 1))
+def test_the_visible_share_is_that_of_the_mask(window, seed):
+    width, height = window.size
+    corners = np.random.default_rng(seed).integers(0, [width, height], (2, 2))
+    low, high = corners.min(0), corners.max(0) + 1
+    mask = np.zeros((height, width), bool)
+    mask[low[1] : high[1], low[0] : high[0]] = True
+    cell_width, cell_height = window.cell_size
+    seen = window.mask_to_grid(mask).sum() * cell_width * cell_height / mask.sum()
+    np.testing.assert_allclose(window.visible(np.concatenate([low, high]).astype(float)), seen, atol=1e-9)
+
+
+def test_rounding_follows_transformers_by_hand():
+    # 101×60 → 53×32 pixels (53.87 cut off), columns 10 to 42 of 53; one is 101/53 pixels wide
+    window = Window.resize_and_crop((101, 60), (4, 4), side=32)
+    np.testing.assert_allclose(region(window), (10 * 101 / 53, 0, 42 * 101 / 53, 60))
+    # 100×45 → 32×14 pixels, which begin at row 9 of 32; one is 45/14 pixels high
+    padded = Window.resize_and_pad((100, 45), (4, 4), side=32)
+    np.testing.assert_allclose(region(padded), (0, -9 * 45 / 14, 100, 23 * 45 / 14))
 
 
 def test_an_empty_window_is_refused():

@@ -1,0 +1,92 @@
+"""What stands around the image and the expression, as data, and which token is the query.
+
+The paper calls the last text token the query and does not print its prompt; its release puts a system
+sentence before the image and nothing after the expression. A prompt here is a format string with
+`{image}` and `{expression}`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from transformers import PreTrainedTokenizerBase, ProcessorMixin
+
+from locheads.errors import LocheadsError
+
+SYSTEM = (
+    "A chat between a curious user and an artificial intelligence assistant. "
+    "The assistant gives helpful, detailed, and polite answers to the user's questions."
+)
+"""The system sentence of LLaVA-1.5."""
+
+PROMPTS = {"release": SYSTEM + " {image}\n{expression}", "plain": "{image}\n{expression}"}
+"""The prompts that have a name; `chat` is a third one, the model's own chat template."""
+
+Query = Literal["expression", "last"]
+"""Whose row is captured: the expression's last token, or the last token of all."""
+
+
+def resolve_prompt(prompt: str, processor: ProcessorMixin, image: str) -> str:
+    """The prompt of a model: a name or a format string → text in which only `{expression}` is open.
+
+    Args:
+        prompt: `release`, `plain`, `chat`, or a format string.
+        processor: Gives the chat template and the beginning-of-text token.
+        image: What stands for the image in a text of this model.
+
+    Raises:
+        LocheadsError: The model has no chat template, or image or expression have no place in the string.
+    """
+    text = _chat(processor) if prompt == "chat" else PROMPTS.get(prompt, prompt).replace("{image}", image)
+    placeholder = processor.image_token
+    if text.count(placeholder) != 1 or text.count("{expression}") != 1:
+        raise LocheadsError(
+            f"prompt '{prompt}': give {', '.join(PROMPTS)}, chat, "
+            "or a text with {image} and {expression} once each"
+        )
+    begin = processor.tokenizer.bos_token
+    doubled = bool(begin) and text.startswith(begin) and _begins_itself(processor.tokenizer)
+    return text.removeprefix(begin) if doubled else text
+
+
+def _chat(processor: ProcessorMixin) -> str:
+    if not processor.chat_template:
+        raise LocheadsError("the model has no chat template; take prompt 'release', or an own one")
+    content = [{"type": "image"}, {"type": "text", "text": "{expression}"}]
+    text = processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True)
+    return str(text)
+
+
+def _begins_itself(tokenizer: PreTrainedTokenizerBase) -> bool:
+    return tokenizer("a")["input_ids"][:1] == [tokenizer.bos_token_id]
+
+
+def tokens_after(
+    tokenizer: PreTrainedTokenizerBase, prompt: str, expression: str, ids: Sequence[int], closing: str = ""
+) -> int:
+    """How many tokens follow the last one of the expression.
+
+    Args:
+        tokenizer: Of the model.
+        prompt: From `resolve_prompt`.
+        expression: As put into the prompt.
+        ids: The whole text's tokens, without padding.
+        closing: What the processor adds at the end.
+
+    Raises:
+        LocheadsError: The text does not end as the prompt does.
+    """
+    after = prompt.partition("{expression}")[2] + closing
+    if not after:
+        return 0
+    whole = tokenizer(expression + after, add_special_tokens=False)["input_ids"]
+    alone = tokenizer(expression, add_special_tokens=False)["input_ids"]
+    common = next((i for i, (a, b) in enumerate(zip(whole, alone, strict=False)) if a != b), len(alone))
+    following = whole[min(common, len(alone) - 1) + 1 :]
+    if list(ids[len(ids) - len(following) :]) != list(following):
+        raise LocheadsError(
+            f"'{expression}': cannot tell where it ends in the prompt '…{after}'; "
+            "take query 'last' or another prompt"
+        )
+    return len(following)

@@ -1,0 +1,128 @@
+"""What is measured of every family, for the tests and for the table in docs/families.md.
+
+Run as `python tests/family_checks.py` to write the table.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import locheads._torchvision  # noqa: F401
+
+import numpy as np
+import torch
+import transformers
+from PIL import Image
+from tiny_models import BUILDERS, save
+from transformers import AutoModelForImageTextToText
+
+from locheads.capture import capture
+from locheads.families import FAMILIES
+from locheads.lvlm import Lvlm, load_lvlm
+
+TABLE = Path(__file__).parents[1] / "docs" / "families.md"
+EXPRESSIONS = ["the ring", "the small striped object on the left", "red rings"]
+SIZES = [(120, 80), (54, 90)]
+FITS = {"llava": ("pad", "own", "stretch")}
+DYNAMIC = ("pad", "stretch", "own")
+
+
+def load(name: str, folder: Path, **options: object) -> Lvlm:
+    """A family's tiny model; dynamic processors get pictures of 6 × 6 cells."""
+    dynamic = FAMILIES[name].cells is None and options.get("fit") != "own"
+    return load_lvlm(str(folder), **({"image_size": 96} if dynamic else {}) | options)
+
+
+def picture(size: tuple[int, int], seed: int = 0) -> Image.Image:
+    noise = np.random.default_rng(seed).integers(90, 130, (size[1], size[0], 3), np.uint8)
+    return Image.fromarray(noise)
+
+
+def row_error(lvlm: Lvlm, folder: Path) -> float:
+    """Largest difference between captured rows and those of eager attention with `output_attentions`."""
+    images = [picture(SIZES[0], seed) for seed in range(len(EXPRESSIONS))]
+    encoded = lvlm.encode(images, EXPRESSIONS)
+    eager = AutoModelForImageTextToText.from_pretrained(folder, attn_implementation="eager").eval()
+    with torch.no_grad():
+        attentions = eager(**encoded.inputs, output_attentions=True).attentions
+    every = torch.arange(len(images))
+    rows = torch.stack([layer[every, :, encoded.query] for layer in attentions], 1)
+    image = encoded.image_tokens[:, None, None].expand(-1, *rows.shape[1:3], -1)
+    expected = rows.gather(-1, image)
+    maps = capture(lvlm, images, EXPRESSIONS).flatten(-2)
+    assert expected.std() > 1e-3 and maps.shape == expected.shape
+    return float((maps - expected).abs().max())
+
+
+def changes(lvlm: Lvlm, plain: Image.Image, painted: Image.Image) -> np.ndarray:
+    """How much each image token that enters the decoder differs between two pictures, rows × columns."""
+    decoder = next(module for module in lvlm.model.modules() if hasattr(module, "embed_tokens"))
+    seen: list[torch.Tensor] = []
+    hook = decoder.register_forward_pre_hook(
+        lambda _, __, given: seen.append(given["inputs_embeds"]), with_kwargs=True
+    )
+    for image in (plain, painted):
+        encoded = lvlm.encode([image], EXPRESSIONS[:1])
+        with torch.no_grad():
+            lvlm.model(**encoded.inputs)
+    hook.remove()
+    tokens = [embeddings[0, encoded.image_tokens[0]] for embeddings in seen]
+    return (tokens[1] - tokens[0]).norm(dim=-1).numpy().reshape(encoded.grids[0])
+
+
+def pixels_are_right(lvlm: Lvlm, size: tuple[int, int]) -> bool:
+    """Whether the tokens of cells inside a painted region change more than all tokens outside it."""
+    width, height = size
+    box = np.array([0.4 * width, 0.1 * height, width, 0.6 * height]).round().astype(int)
+    plain, mask = np.asarray(picture(size)), np.zeros((height, width), bool)
+    mask[box[1] : box[3], box[0] : box[2]] = True
+    painted = np.where(mask[..., None], np.array([255, 0, 40], np.uint8), plain)
+    change = changes(lvlm, Image.fromarray(plain), Image.fromarray(painted))
+    covered = lvlm.window(size).mask_to_grid(mask)
+    assert change.shape == covered.shape and (covered > 0.999).any() and (covered == 0).any()
+    return bool(change[covered > 0.999].min() > change[covered == 0].max())
+
+
+def fits(name: str) -> tuple[str, ...]:
+    return DYNAMIC if FAMILIES[name].cells is None else FITS.get(name, ("own", "pad", "stretch"))
+
+
+def row_of_table(name: str, folder: Path) -> str:
+    lvlm = load(name, save(name, folder))
+    right = all(pixels_are_right(load(name, folder, fit=fit), size) for fit in fits(name) for size in SIZES)
+    family = FAMILIES[name]
+    grid = "by picture or image_size" if family.cells is None else "fixed"
+    shows = (
+        "base view; tiles are read, not mapped" if family.view == "tiles" else "the whole picture, one view"
+    )
+    return (
+        f"| {family.title} | `{type(lvlm.model).__name__}` | {grid} | {shows} | {lvlm.fit} "
+        f"| {row_error(lvlm, folder):.0e} | {'yes' if right else 'no'} |"
+    )
+
+
+HEAD = f"""# Families of models
+
+Written by `python tests/family_checks.py` with transformers {transformers.__version__}: tiny models of the
+real classes with random weights, and their real processor classes. *Rows*: largest difference between
+captured rows and those of eager attention (`output_attentions=True`), single precision, over all layers and
+heads. *Pixels right*: a region painted into pictures of {" and ".join(f"{w}×{h}" for w, h in SIZES)} pixels
+changes the tokens of the cells that lie in it more than any token of a cell outside, with each fit
+(own, pad, stretch).
+
+| family | class | grid | map shows | default fit | rows | pixels right |
+|---|---|---|---|---|---|---|
+"""
+
+
+def main() -> None:
+    lines = []
+    for name in BUILDERS:
+        with tempfile.TemporaryDirectory() as folder:
+            lines.append(row_of_table(name, Path(folder)))
+    TABLE.write_text(HEAD + "\n".join(lines) + "\n")
+
+
+if __name__ == "__main__":
+    main()

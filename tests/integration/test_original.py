@@ -1,0 +1,155 @@
+"""Checkpoints in LLaVA's own layout give the maps of the same weights in transformers' layout."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import locheads._torchvision  # noqa: F401
+
+import pytest
+import torch
+from family_checks import EXPRESSIONS, picture
+from safetensors.torch import save_file
+from tiny_models import VISION, llava, make_tokenizer, text_of
+from transformers import (
+    CLIPVisionConfig,
+    CLIPVisionModel,
+    LlavaConfig,
+    LlavaForConditionalGeneration,
+)
+
+from locheads.capture import capture
+from locheads.errors import LocheadsError
+from locheads.lvlm import load_lvlm
+
+TOWER = "model.vision_tower."
+NAMES = {
+    "model.language_model.": "model.",
+    TOWER: "model.vision_tower.vision_tower.vision_model.",
+    "model.multi_modal_projector.linear_1.": "model.mm_projector.0.",
+    "model.multi_modal_projector.linear_2.": "model.mm_projector.2.",
+}
+
+
+def original_name(key: str) -> str:
+    for new, old in NAMES.items():
+        if key.startswith(new):
+            return old + key.removeprefix(new)
+    return key
+
+
+def make(projector: str, tokenizer: object, hidden: int = 64) -> LlavaForConditionalGeneration:
+    torch.manual_seed(1)
+    model = LlavaForConditionalGeneration(
+        LlavaConfig(
+            text_config=text_of(tokenizer),
+            vision_config=CLIPVisionConfig(**VISION | {"hidden_size": hidden, "num_attention_heads": 1}),
+            image_token_index=tokenizer.convert_tokens_to_ids("<image>"),
+            projector_hidden_act="linear" if projector == "linear" else "gelu",
+        )
+    )
+    if projector == "linear":
+        second = model.model.multi_modal_projector.linear_2
+        torch.nn.init.eye_(second.weight)
+        torch.nn.init.zeros_(second.bias)
+    return model.eval()
+
+
+def write(
+    folder: Path, model: LlavaForConditionalGeneration, tower: str, projector: str, **config: object
+) -> Path:
+    """The layout of LLaVA's repository, in two shards as published."""
+    tokenizer = make_tokenizer("<image>", "<im_start>", "<im_end>")
+    folder.mkdir()
+    tokenizer.save_pretrained(folder)
+    weights = {original_name(key): tensor.clone() for key, tensor in model.state_dict().items()}
+    if projector == "linear":
+        one = "model.mm_projector."
+        weights = {key.replace(one + "0.", one): t for key, t in weights.items() if one + "2." not in key}
+    if tower == "clip":
+        vision = CLIPVisionModel(model.config.vision_config)
+        vision.load_state_dict(model.model.vision_tower.state_dict())
+        vision.save_pretrained(folder.parent / "clip")
+        weights = {key: tensor for key, tensor in weights.items() if "vision_tower" not in key}
+    keys = sorted(weights)
+    torch.save({key: weights[key] for key in keys[::2]}, folder / "pytorch_model-00001-of-00002.bin")
+    torch.save({key: weights[key] for key in keys[1::2]}, folder / "pytorch_model-00002-of-00002.bin")
+    text = model.config.text_config.to_dict()
+    llava_keys = {
+        "model_type": "llava",
+        "architectures": ["LlavaLlamaForCausalLM"],
+        "image_aspect_ratio": "pad",
+        "mm_hidden_size": model.config.vision_config.hidden_size,
+        "mm_projector_type": projector,
+        "mm_use_im_start_end": False,
+        "mm_vision_select_feature": "patch",
+        "mm_vision_select_layer": -2,
+        "mm_vision_tower": tower,
+    }
+    (folder / "config.json").write_text(json.dumps(text | llava_keys | config))
+    return folder
+
+
+@pytest.mark.parametrize("tower", ["openai/clip-vit-large-patch14-336", "clip"])
+@pytest.mark.parametrize("projector", ["mlp2x_gelu", "linear"])
+def test_the_maps_are_those_of_transformers_layout(tower: str, projector: str, tmp_path: Path) -> None:
+    tokenizer = make_tokenizer("<image>", "<im_start>", "<im_end>")
+    model = make(projector, tokenizer)
+    folder = write(tmp_path / "original", model, tower, projector)
+    model.save_pretrained(tmp_path / "new")
+    from transformers import LlavaProcessor
+
+    images = llava()[1].image_processor
+    LlavaProcessor(
+        images,
+        tokenizer,
+        patch_size=8,
+        vision_feature_select_strategy="default",
+        num_additional_image_tokens=1,
+    ).save_pretrained(tmp_path / "new")
+    both = [load_lvlm(str(folder), local_files_only=True), load_lvlm(str(tmp_path / "new"))]
+    maps = [capture(lvlm, [picture((120, 80))] * 3, EXPRESSIONS) for lvlm in both]
+    assert both[0].fit == both[1].fit == "pad" and both[0].prompt == both[1].prompt
+    assert maps[1].std() > 1e-3
+    torch.testing.assert_close(*maps, atol=1e-6, rtol=0)
+
+
+def test_tokens_around_the_image_follow_the_checkpoint(tmp_path: Path) -> None:
+    model = make("linear", make_tokenizer("<image>", "<im_start>", "<im_end>"))
+    folder = write(tmp_path / "original", model, "in the checkpoint", "linear", mm_use_im_start_end=True)
+    assert load_lvlm(str(folder), prompt="plain").prompt == "<im_start><image><im_end>\n{expression}"
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"mm_projector_type": "mlp2x_gelu_Norm"}, "mm_projector_type mlp2x_gelu_Norm"),
+        ({"image_aspect_ratio": "anyres"}, "image_aspect_ratio anyres"),
+    ],
+)
+def test_other_kinds_are_refused(tmp_path: Path, config: dict[str, str], message: str) -> None:
+    model = make("mlp2x_gelu", make_tokenizer("<image>", "<im_start>", "<im_end>"))
+    folder = write(tmp_path / "original", model, "clip", "mlp2x_gelu", **config)
+    with pytest.raises(LocheadsError, match=message):
+        load_lvlm(str(folder))
+
+
+def test_a_tower_that_is_nowhere_is_named(tmp_path: Path) -> None:
+    model = make("mlp2x_gelu", make_tokenizer("<image>", "<im_start>", "<im_end>"))
+    folder = write(tmp_path / "original", model, "clip", "mlp2x_gelu", mm_vision_tower="./elsewhere")
+    with pytest.raises(LocheadsError, match=r"vision tower './elsewhere' \(mm_vision_tower in config.json\)"):
+        load_lvlm(str(folder), local_files_only=True)
+
+
+def test_missing_weights_are_named(tmp_path: Path) -> None:
+    model = make("mlp2x_gelu", make_tokenizer("<image>", "<im_start>", "<im_end>"))
+    folder = write(tmp_path / "original", model, "clip", "mlp2x_gelu")
+    weights = {key: tensor.clone() for key, tensor in model.state_dict().items() if "layers.1." not in key}
+    for file in folder.glob("*.bin"):
+        file.unlink()
+    save_file({original_name(key): t for key, t in weights.items()}, folder / "model.safetensors")
+    with pytest.raises(
+        LocheadsError, match=r"weights are missing or misshapen, the first is model\.language_model"
+    ):
+        load_lvlm(str(folder))
