@@ -71,13 +71,14 @@ def captured(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Capture is a quick stand-in; the list grows by the expressions that it was asked for."""
     asked: list[str] = []
 
-    def stand_in(lvlm: Lvlm, images: list[Image.Image], expressions: list[str]) -> torch.Tensor:
+    def stand_in(lvlm: Lvlm, images: list[Image.Image], expressions: list[str]) -> list[torch.Tensor]:
         asked.extend(expressions)
         seeds = [int(np.asarray(i).sum()) + 7 * len(e) for i, e in zip(images, expressions, strict=True)]
-        maps = [np.random.default_rng(seed).random((8, 8, 18, 18)) ** 4 / 324 for seed in seeds]
-        return torch.tensor(np.stack(maps), dtype=torch.float32)
+        shape, share = (8, 8, *lvlm.grid), 1 / np.prod(lvlm.grid)
+        maps = [np.random.default_rng(seed).random(shape) ** 4 * share for seed in seeds]
+        return [torch.tensor(one, dtype=torch.float32) for one in maps]
 
-    monkeypatch.setattr(profiling, "capture", stand_in)
+    monkeypatch.setattr(profiling, "capture_each", stand_in)
     return asked
 
 
