@@ -35,6 +35,7 @@ class Part(StrEnum):
     questions = "questions"
     finer = "finer"
     answers = "answers"
+    together = "together"
     segmenter = "segmenter"
 
 
