@@ -188,9 +188,9 @@ def test_images_of_several_grids_are_refused(
 ) -> None:
     fixed = Lvlm.window
     monkeypatch.setattr(
-        Lvlm, "window", lambda self, size: replace(fixed(self, size), rows=18 if size[0] == 120 else 9)
+        Lvlm, "window", lambda self, size: replace(fixed(self, size), rows=24 if size[0] == 120 else 12)
     )
-    with pytest.raises(LocheadsError, match="s1 has a grid of 9 × 18"):
+    with pytest.raises(LocheadsError, match="s1 has a grid of 12 × 24"):
         profile(lvlm, [samples[0], replace(samples[1], size=(90, 90))], tmp_path / "store")
     assert not (tmp_path / "store").exists()
 
