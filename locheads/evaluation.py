@@ -1,17 +1,26 @@
-"""Ground a split with fixed heads and score boxes (REC) and masks (RES), one row a sample."""
+"""Ground samples in one or many ways and score boxes (REC) and masks (RES): one row a sample and way."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float
+import xarray as xr
+from jaxtyping import Float, Int, Real
 
 from locheads.geometry import Window
 from locheads.grounding import ground
 from locheads.lvlm import Lvlm
-from locheads.metrics import accuracy, bootstrap_interval, box_iou, ciou, mask_overlap
+from locheads.metrics import (
+    bootstrap_interval,
+    box_iou,
+    mask_overlap,
+    paired_difference_interval,
+    resample_means,
+)
 from locheads.profile import coverage_of, maps_of, true_mask
 from locheads.progress import progress
 from locheads.samples import Sample
@@ -20,11 +29,93 @@ from locheads.selection import Head, take_heads
 
 Heads = tuple[Head, ...]
 
+BLOCK = 64
+"""Samples whose maps are read from the store at a time."""
+
+
+@dataclass(frozen=True, eq=False)
+class Variant:
+    """One way from the maps of all heads to a box.
+
+    Attributes:
+        heads: The same for all samples, or each sample's own, as from `selection.greedy_heads`.
+        kernel, sigma, level, keep: As in `grounding.ground`, whose defaults are the paper's.
+    """
+
+    heads: Heads | Int[np.ndarray, "sample k 2"]
+    kernel: int = 7
+    sigma: float = 1.0
+    level: float = 1.0
+    keep: Literal["largest", "all"] = "largest"
+
+    def box(
+        self, maps: Float[np.ndarray, "layer head row column"], window: Window, sample: int
+    ) -> Float[np.ndarray, "4"]:
+        """The box (xyxy pixels) of one sample, given by its number, from the maps of all its heads."""
+        heads = self.heads if isinstance(self.heads, tuple) else self.heads[sample, None]
+        chosen = take_heads(maps[None], heads)[0]
+        return ground(chosen, window, self.kernel, self.sigma, self.level, self.keep).box
+
+
+def evaluate_variants(
+    lvlm: Lvlm,
+    segmenter: Segmenter,
+    samples: Sequence[Sample],
+    maps: Iterable[Float[np.ndarray, "layer head row column"]],
+    variants: Mapping[str, Variant],
+) -> pd.DataFrame:
+    """Ground every sample under every variant; the picture is embedded once for all of its boxes.
+
+    Args:
+        lvlm: The model that the maps are of.
+        segmenter: Turns boxes into masks; the box is its only prompt.
+        samples: With box and mask.
+        maps: Maps of all heads, one sample after another: `stored_maps`, or fresh from `profile.maps_of`.
+        variants: By name.
+
+    Returns:
+        A row for each sample and variant, the variants of a sample together: `sample_id`, `variant`, `box`
+        (xyxy pixels), `box_iou`, `intersection` and `union` of the mask in pixels.
+
+    Raises:
+        ValueError: When there are not as many maps as samples.
+    """
+    rows: list[pd.DataFrame] = []
+    with progress(len(samples), "grounding") as bar:
+        for number, (sample, heads) in enumerate(zip(samples, maps, strict=True)):
+            window = lvlm.window(sample.size)
+            boxes = np.stack([variant.box(heads, window, number) for variant in variants.values()])
+            rows.append(_outcomes(sample, boxes, segmenter).assign(variant=list(variants)))
+            bar.update()
+    return pd.concat(rows, ignore_index=True)
+
+
+def _outcomes(sample: Sample, boxes: Float[np.ndarray, "n 4"], segmenter: Segmenter) -> pd.DataFrame:
+    """One row a box of the same sample; equal boxes are segmented once."""
+    different, which = np.unique(boxes, axis=0, return_inverse=True)
+    masks = segmenter.masks(sample.image, different)
+    overlap = mask_overlap(masks, np.broadcast_to(true_mask(sample), masks.shape))
+    return pd.DataFrame(
+        {
+            "sample_id": sample.sample_id,
+            "box": list(map(tuple, boxes)),
+            "box_iou": box_iou(np.tile(np.array(sample.box, float), (len(boxes), 1)), boxes),
+            "intersection": overlap.intersection[which],
+            "union": overlap.union[which],
+        }
+    )
+
+
+def stored_maps(profiled: xr.Dataset) -> Iterator[np.ndarray]:
+    """The maps of a profile store, one sample after another: `layer × head × row × column`."""
+    for start in range(0, profiled.sizes["sample"], BLOCK):
+        yield from profiled.maps[start : start + BLOCK].values
+
 
 def evaluate(
     lvlm: Lvlm, segmenter: Segmenter, samples: Sequence[Sample], heads: Heads, rivals: Sequence[Heads] = ()
 ) -> pd.DataFrame:
-    """Ground every sample with `heads`, and with each of the rival choices.
+    """Capture and ground every sample with `heads`, and with each of the rival choices.
 
     Args:
         lvlm: The frozen model.
@@ -34,42 +125,15 @@ def evaluate(
         rivals: Other choices of heads, told apart by `draw`.
 
     Returns:
-        A row for each sample and choice: `sample_id`, `heads` ("localization" or "random"), `draw`, `box`
-        (xyxy pixels), `box_iou`, `intersection` and `union` of the mask in pixels.
+        Rows as of `evaluate_variants`, with `heads` ("localization" or "random") and `draw` instead of
+        `variant`.
     """
     choices = [("localization", 0, heads), *(("random", draw, rival) for draw, rival in enumerate(rivals))]
-    rows: list[dict[str, object]] = []
-    with progress(len(samples), "grounding") as bar:
-        for sample, maps in zip(samples, maps_of(lvlm, samples), strict=True):
-            rows += _outcomes(sample, maps, lvlm.window(sample.size), segmenter, choices)
-            bar.update()
-    return pd.DataFrame(rows)
-
-
-def _outcomes(
-    sample: Sample,
-    maps: Float[np.ndarray, "layer head row column"],
-    window: Window,
-    segmenter: Segmenter,
-    choices: Sequence[tuple[str, int, Heads]],
-) -> list[dict[str, object]]:
-    """The rows of one sample, one a choice of heads; the picture is embedded once for all."""
-    boxes = np.stack([ground(take_heads(maps[None], heads)[0], window).box for _, _, heads in choices])
-    ious = box_iou(np.repeat(np.array([sample.box], float), len(boxes), 0), boxes)
-    truth = np.repeat(true_mask(sample)[None], len(boxes), 0)
-    overlap = mask_overlap(segmenter.masks(sample.image, boxes), truth)
-    return [
-        {
-            "sample_id": sample.sample_id,
-            "heads": name,
-            "draw": draw,
-            "box": tuple(boxes[i]),
-            "box_iou": ious[i],
-            "intersection": overlap.intersection[i],
-            "union": overlap.union[i],
-        }
-        for i, (name, draw, _) in enumerate(choices)
-    ]
+    variants = {f"{name} {draw}": Variant(chosen) for name, draw, chosen in choices}
+    outcomes = evaluate_variants(lvlm, segmenter, samples, maps_of(lvlm, samples), variants)
+    names, draws, _ = zip(*choices, strict=True)
+    told_apart = {"heads": names * len(samples), "draw": draws * len(samples)}
+    return outcomes.drop(columns="variant").assign(**told_apart)
 
 
 def ceiling(lvlm: Lvlm, samples: Sequence[Sample]) -> Float[np.ndarray, " n"]:
@@ -78,41 +142,63 @@ def ceiling(lvlm: Lvlm, samples: Sequence[Sample]) -> Float[np.ndarray, " n"]:
     return box_iou(np.array([sample.box for sample in samples], float), np.stack(boxes))
 
 
-def scores(outcomes: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
-    """REC Acc@0.5 and RES cIoU of every data set, split and kind of heads.
+def scores(
+    outcomes: pd.DataFrame, seed: int = 0, by: Sequence[str] = ("dataset", "split", "heads")
+) -> pd.DataFrame:
+    """REC Acc@0.5 and RES cIoU of every group of outcomes, in [0, 1].
 
     Args:
-        outcomes: Rows of `evaluate`, with columns `dataset` and `split`.
+        outcomes: Rows of `evaluate` or `evaluate_variants`, with the columns of `by`.
+        seed: Of the bootstrap over samples.
+        by: Columns that tell the groups apart.
+
+    Returns:
+        The columns of `by`, `metric`, `value`, `low`, `high`: a row for each group and metric, with 95 %
+        intervals. A random choice's value is the mean over its draws.
+    """
+    rows = []
+    for key, group in outcomes.groupby(list(by), sort=False):
+        for metric, (values, statistic) in _per_sample(group).items():
+            interval = bootstrap_interval(values, statistic, seed=seed)
+            value = {"metric": metric, "value": float(statistic(values[None])[0])}
+            rows.append(dict(zip(by, key, strict=True)) | value | vars(interval))
+    return pd.DataFrame(rows)
+
+
+def differences(outcomes: pd.DataFrame, reference: str, seed: int = 0) -> pd.DataFrame:
+    """What every variant gains on a reference, sample by sample.
+
+    Args:
+        outcomes: Rows of `evaluate_variants`.
+        reference: The variant that is taken off.
         seed: Of the bootstrap over samples.
 
     Returns:
-        Columns `dataset`, `split`, `heads`, `metric`, `value`, `low`, `high`; a random choice's
-        value is the mean over its draws.
+        Columns `variant`, `metric`, `value` (variant − reference, in [-1, 1]), `low`, `high` (95 %
+        intervals over samples, paired).
     """
-    groups = outcomes.groupby(["dataset", "split", "heads"], sort=False)
-    return pd.DataFrame([{**_named(key), **row} for key, group in groups for row in _scored(group, seed)])
+    groups = {str(name): _per_sample(group) for name, group in outcomes.groupby("variant", sort=False)}
+    rows = []
+    for name, measured in groups.items():
+        for metric, (values, statistic) in measured.items():
+            base = groups[reference][metric][0]
+            interval = paired_difference_interval(values, base, statistic, seed=seed)
+            value = float(statistic(values[None])[0] - statistic(base[None])[0])
+            rows.append({"variant": name, "metric": metric, "value": value} | vars(interval))
+    return pd.DataFrame(rows)
 
 
-def _named(key: tuple[str, str, str]) -> dict[str, str]:
-    return dict(zip(("dataset", "split", "heads"), key, strict=True))
+Statistic = Callable[[np.ndarray], np.ndarray]
 
 
-def _scored(group: pd.DataFrame, seed: int) -> Iterator[dict[str, object]]:
-    """The two scores of one group with percentile intervals over samples, draws averaged within a sample."""
-    draws = group["draw"].nunique()
+def _per_sample(group: pd.DataFrame) -> dict[str, tuple[np.ndarray, Statistic]]:
+    """For each metric what it is computed from, one row a sample, and how, for a stack of resamples."""
+    draws = group["draw"].nunique() if "draw" in group else 1
     hits = (group["box_iou"] >= 0.5).to_numpy(float).reshape(-1, draws)
     areas = group[["intersection", "union"]].to_numpy(float).reshape(-1, draws, 2)
-    acc = np.mean([accuracy(ious) for _, ious in group.groupby("draw")["box_iou"].apply(np.asarray).items()])
-    cumulative = np.mean([ciou(areas[:, draw, 0], areas[:, draw, 1]) for draw in range(draws)])
-    low_high = {
-        "rec_acc50": bootstrap_interval(hits.mean(1), seed=seed),
-        "res_ciou": bootstrap_interval(areas, _mean_ciou, seed=seed),
-    }
-    for metric, value in (("rec_acc50", acc), ("res_ciou", cumulative)):
-        interval = low_high[metric]
-        yield {"metric": metric, "value": float(value), "low": interval.low, "high": interval.high}
+    return {"rec_acc50": (hits.mean(1), resample_means), "res_ciou": (areas, _mean_ciou)}
 
 
-def _mean_ciou(areas: Float[np.ndarray, "resample n draws 2"]) -> Float[np.ndarray, " resample"]:
+def _mean_ciou(areas: Real[np.ndarray, "resample n draws 2"]) -> Float[np.ndarray, " resample"]:
     total = areas.sum(1)
     return (total[..., 0] / total[..., 1]).mean(-1)

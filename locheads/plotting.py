@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import seaborn as sns
 from IPython.core.getipython import get_ipython
 from jaxtyping import Bool, Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Polygon, Rectangle
+from matplotlib.ticker import MaxNLocator
 from matplotlib_inline.backend_inline import set_matplotlib_formats
 from PIL import Image
 
+from locheads.ablation import Sweep
 from locheads.criteria import Threshold
 from locheads.geometry import Window
 from locheads.grounding import Grounding
-from locheads.metrics import Correlation
+from locheads.metrics import Correlation, Interval
 from locheads.selection import Head
 
 PALETTE = sns.color_palette("colorblind")
@@ -119,6 +122,117 @@ def score_bars(scores: dict[str, dict[str, tuple[float, float, float]]], label: 
     axes.set_xticks(range(len(groups)), groups, rotation=20, ha="right")
     axes.set(ylabel=label, ylim=(0, 1))
     axes.legend(frameon=False, ncols=len(series), loc="upper center", bbox_to_anchor=(0.5, 1.18))
+    return figure
+
+
+def score_lines(
+    table: pd.DataFrame,
+    x: str,
+    label: str,
+    metrics: dict[str, str],
+    marked: Mapping[str, float | int],
+    log: bool = False,
+) -> Figure:
+    """Scores over one setting that is varied, a panel a metric, with their intervals.
+
+    Args:
+        table: Columns `x`, `metric`, `value`, `low`, `high`.
+        x: The column of the setting.
+        label: Of the setting, with unit.
+        metrics: Which metrics, and what to call them.
+        marked: Values of the setting worth a line, by name.
+        log: Whether the setting is on a logarithmic axis.
+    """
+    figure, panels = plt.subplots(1, len(metrics), figsize=(4.2 * len(metrics), 3.2), squeeze=False)
+    for axes, (metric, name) in zip(panels[0], metrics.items(), strict=True):
+        some = table[table.metric == metric].sort_values(x)
+        for whose, value in marked.items():
+            axes.axvline(value, color=MUTED, linestyle=":", label=f"{whose}: {value:.3g}")
+        axes.fill_between(some[x], some.low, some.high, color=TRUE, alpha=0.2, linewidth=0)
+        axes.plot(some[x], some.value, "o-", color=TRUE)
+        axes.set(xlabel=label, ylabel=name, xscale="log" if log else "linear")
+        if some[x].nunique() <= 8:
+            axes.set_xticks(some[x], [f"{value:g}" for value in some[x]])
+            axes.minorticks_off()
+        elif (some[x] % 1 == 0).all():
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        if marked:
+            axes.legend(frameon=False)
+    return figure
+
+
+def gain_lines(
+    here: pd.DataFrame, elsewhere: dict[str, list[float]], x: Sequence[int], label: str, name: str
+) -> Figure:
+    """What a setting gains on the paper's, in points: the paper's models in grey, this one with its interval.
+
+    Args:
+        here: Columns `x`, `value`, `low`, `high`; differences in [-1, 1].
+        elsewhere: The paper's models, each with its differences in points at `x`.
+        x: Where the paper's models were measured.
+        label: Of the setting.
+        name: Of this model.
+    """
+    figure, axes = plt.subplots(figsize=(6.4, 3.6))
+    for number, gains in enumerate(elsewhere.values()):
+        axes.plot(x, gains, color=MUTED, linewidth=1, label=None if number else "the paper's models")
+    axes.fill_between(here.x, 100 * here.low, 100 * here.high, color=FOUND, alpha=0.2, linewidth=0)
+    axes.plot(here.x, 100 * here.value, "D-", color=FOUND, label=f"{name}, here")
+    axes.axhline(0, color="black", linewidth=0.8)
+    axes.set(xlabel=label, ylabel="difference [percentage points]")
+    axes.set_xticks(list(here.x))
+    axes.legend(frameon=False)
+    return figure
+
+
+def frequency_sweep(
+    sweep: Sweep, label: str, marked: float | int, span: tuple[float | int, float | int]
+) -> Figure:
+    """Selection frequency over one setting: heads that are ever among the top ones by name, the rest in grey.
+
+    Args:
+        sweep: The selections. Settings without a choice (see there) are shaded.
+        label: Of the setting.
+        marked: Its value in this study.
+        span: A range of it that the paper looks at.
+    """
+    figure, axes = plt.subplots(figsize=(8, 3.8))
+    flat = 100 * sweep.frequency.reshape(len(sweep.values), -1)
+    top = [head for heads in sweep.heads for head in heads]
+    named = sorted(set(top), key=lambda head: (-top.count(head), head))[: len(PALETTE) - 1]
+    axes.plot(sweep.values, flat[:, flat.any(axis=0)], color=MUTED, linewidth=0.5)
+    for number, (layer, head) in enumerate(named):
+        style = f"{'osD^vPX<>'[number]}-"
+        values = 100 * sweep.frequency[:, layer, head]
+        axes.plot(sweep.values, values, style, color=PALETTE[number], markersize=4, label=str(named[number]))
+    for value in sweep.values[~sweep.has_choice]:
+        half = np.diff(sweep.values).min() / 2
+        axes.axvspan(value - half, value + half, color="black", alpha=0.08, linewidth=0)
+    axes.axvline(marked, color="black", linestyle="--", linewidth=1, label=f"here: {marked:.3g}")
+    axes.plot(span, (102, 102), color="black", linewidth=3, label="paper's range", clip_on=False)
+    axes.set(xlabel=label, ylabel="selection frequency [%]", ylim=(0, 104))
+    axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5), fontsize=9)
+    return figure
+
+
+def trial_frequencies(
+    heads: Sequence[Head],
+    trials: Float[np.ndarray, "trial n"],
+    intervals: Sequence[Interval],
+    chosen: Sequence[Head],
+) -> Figure:
+    """Selection frequency of each head in every trial (dots), over the interval of the frequency (bars)."""
+    figure, axes = plt.subplots(figsize=(8, 3.6))
+    for number, (head, interval) in enumerate(zip(heads, intervals, strict=True)):
+        color = FOUND if head in chosen else TRUE
+        axes.plot((number, number), (100 * interval.low, 100 * interval.high), color=color, linewidth=7,
+                  alpha=0.3, solid_capstyle="butt")  # fmt: skip
+        offsets = np.linspace(-0.2, 0.2, len(trials))
+        axes.plot(number + offsets, 100 * trials[:, number], ".", color=color)
+    axes.set_xticks(range(len(heads)), map(str, heads), rotation=90)
+    axes.set(
+        ylabel="selection frequency [%]", title="dots: trials, bars: 95 % intervals, orange: chosen heads"
+    )
     return figure
 
 

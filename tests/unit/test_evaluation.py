@@ -1,0 +1,172 @@
+"""Evaluation against a naive loop, with rectangles for a segmenter and random maps for a model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+from PIL import Image
+
+from locheads import evaluation
+from locheads.evaluation import BLOCK, Variant, differences, evaluate, evaluate_variants, scores, stored_maps
+from locheads.geometry import Window
+from locheads.grounding import ground
+from locheads.lvlm import Lvlm
+from locheads.metrics import box_iou, mask_iou
+from locheads.samples import Sample
+from locheads.segmentation import Segmenter
+from locheads.selection import Head
+
+SIZE = (24, 18)
+GRID = (6, 6)
+
+
+class Stretched(Lvlm):
+    """A model of which only the geometry is asked for."""
+
+    def __init__(self) -> None: ...
+
+    def window(self, size: tuple[int, int]) -> Window:
+        return Window.stretch(size, GRID)
+
+
+class Rectangles(Segmenter):
+    """Takes the box itself for the mask, and counts what it is asked."""
+
+    def __init__(self) -> None:
+        object.__setattr__(self, "asked", [])
+
+    def masks(self, image: Image.Image, boxes: np.ndarray) -> np.ndarray:
+        self.asked.append(len(boxes))
+        return np.stack([rectangle(box) for box in boxes])
+
+
+def rectangle(box: np.ndarray) -> np.ndarray:
+    x, y = np.arange(SIZE[0]) + 0.5, np.arange(SIZE[1]) + 0.5
+    inside = (y[:, None] > box[1]) & (y[:, None] < box[3]) & (x > box[0]) & (x < box[2])
+    return np.asarray(inside, bool)
+
+
+@pytest.fixture
+def samples(tmp_path: Path) -> list[Sample]:
+    Image.new("RGB", SIZE).save(tmp_path / "grey.png")
+    boxes = [(4.0, 3.0, 12.0, 9.0), (0.0, 0.0, 8.0, 6.0), (12.0, 9.0, 24.0, 18.0)]
+    return [
+        Sample(
+            f"s{number}",
+            tmp_path / "grey.png",
+            "grey",
+            "the object",
+            SIZE,
+            box,
+            [[box[0], box[1], box[2], box[1], box[2], box[3], box[0], box[3]]],
+        )
+        for number, box in enumerate(boxes)
+    ]
+
+
+@pytest.fixture
+def maps() -> np.ndarray:
+    return np.random.default_rng(1).random((3, 2, 4, *GRID)) ** 6
+
+
+OWN = np.array([[[0, 1], [1, 3]], [[1, 0], [1, 1]], [[0, 0], [-1, -1]]])
+VARIANTS = {
+    "two": Variant((Head(0, 1), Head(1, 2))),
+    "sharp": Variant((Head(0, 1), Head(1, 2)), kernel=3, sigma=0.5),
+    "high": Variant((Head(0, 1),), level=1.5, keep="all"),
+    "own": Variant(OWN),
+}
+
+
+def test_every_sample_and_variant_equals_a_naive_loop(samples, maps):
+    outcomes = evaluate_variants(Stretched(), Rectangles(), samples, maps, VARIANTS)
+    assert list(outcomes.variant) == list(VARIANTS) * 3
+    assert list(outcomes.sample_id) == [f"s{number}" for number in range(3) for _ in VARIANTS]
+    for (number, sample), (name, variant) in [(s, v) for s in enumerate(samples) for v in VARIANTS.items()]:
+        heads = variant.heads if name != "own" else [tuple(head) for head in OWN[number] if head[0] >= 0]
+        some = np.stack([maps[number, layer, head] for layer, head in heads])
+        window = Window.stretch(SIZE, GRID)
+        box = ground(some, window, variant.kernel, variant.sigma, variant.level, variant.keep).box
+        row = outcomes[(outcomes.sample_id == sample.sample_id) & (outcomes.variant == name)].iloc[0]
+        np.testing.assert_allclose(row.box, box)
+        assert row.box_iou == pytest.approx(box_iou(np.array([sample.box]), box[None])[0])
+        assert row.intersection / row.union == pytest.approx(float(mask_iou(rectangle(box), sample.mask)))
+
+
+def test_equal_boxes_are_segmented_once(samples, maps):
+    sam = Rectangles()
+    same = dict.fromkeys("abc", VARIANTS["two"]) | {"own": VARIANTS["own"]}
+    outcomes = evaluate_variants(Stretched(), sam, samples, maps, same)
+    assert len(sam.asked) == 3
+    assert sum(sam.asked) == outcomes.drop_duplicates(["sample_id", "box"]).shape[0] <= 6
+
+
+def test_as_many_maps_as_samples_are_wanted(samples, maps):
+    with pytest.raises(ValueError):
+        evaluate_variants(Stretched(), Rectangles(), samples, maps[:2], VARIANTS)
+
+
+def test_heads_and_rivals_are_variants_of_fresh_maps(samples, maps, monkeypatch):
+    monkeypatch.setattr(evaluation, "maps_of", lambda lvlm, samples: iter(maps))
+    rivals = [(Head(0, 0),), (Head(1, 1),)]
+    outcomes = evaluate(Stretched(), Rectangles(), samples, (Head(0, 1), Head(1, 2)), rivals)
+    assert list(outcomes.heads) == ["localization", "random", "random"] * 3
+    assert list(outcomes.draw) == [0, 0, 1] * 3
+    variants = {"two": VARIANTS["two"], "first": Variant(rivals[0]), "second": Variant(rivals[1])}
+    expected = evaluate_variants(Stretched(), Rectangles(), samples, maps, variants)
+    pd.testing.assert_frame_equal(
+        outcomes[["box", "box_iou", "union"]], expected[["box", "box_iou", "union"]]
+    )
+
+
+def test_stored_maps_come_in_order_over_all_blocks():
+    maps = np.arange(2 * BLOCK + 3, dtype=np.float32).reshape(-1, 1, 1, 1, 1)
+    profiled = xr.Dataset({"maps": (("sample", "layer", "head", "row", "column"), maps)})
+    assert [float(one[0, 0, 0, 0]) for one in stored_maps(profiled)] == list(range(2 * BLOCK + 3))
+
+
+def outcomes_of(**columns: list[tuple[float, int, int]]) -> pd.DataFrame:
+    """Box IoU, intersection and union of each variant's samples."""
+    return pd.DataFrame(
+        [
+            {"sample_id": number, "variant": name, "box_iou": iou, "intersection": common, "union": union}
+            for number in range(len(next(iter(columns.values()))))
+            for name, rows in columns.items()
+            for iou, common, union in [rows[number]]
+        ]
+    )
+
+
+def test_scores_by_hand():
+    outcomes = outcomes_of(a=[(0.5, 1, 2), (0.4, 3, 10)], b=[(0.6, 2, 2), (0.7, 9, 10)])
+    table = scores(outcomes, by=["variant"]).set_index(["variant", "metric"])
+    assert table.value.round(6).to_dict() == {
+        ("a", "rec_acc50"): 0.5,
+        ("a", "res_ciou"): round(4 / 12, 6),
+        ("b", "rec_acc50"): 1.0,
+        ("b", "res_ciou"): round(11 / 12, 6),
+    }
+    assert (table.low <= table.value).all() and (table.value <= table.high).all()
+    assert table.low["b", "rec_acc50"] == 1
+
+
+def test_draws_are_averaged_within_a_sample():
+    outcomes = outcomes_of(a=[(0.5, 1, 2), (0.4, 3, 10)], b=[(0.6, 2, 2), (0.7, 9, 10)])
+    outcomes["draw"] = outcomes.pop("variant").map({"a": 0, "b": 1})
+    table = scores(outcomes.assign(heads="random"), by=["heads"]).set_index("metric").value
+    assert table["rec_acc50"] == pytest.approx(0.75)
+    assert table["res_ciou"] == pytest.approx((4 / 12 + 11 / 12) / 2)
+
+
+def test_differences_are_paired():
+    rng = np.random.default_rng(0)
+    base = [(float(rng.random()), int(rng.integers(0, 90)), 100) for _ in range(40)]
+    better = [(iou, common + 10, union) for iou, common, union in base]
+    table = differences(outcomes_of(base=base, better=better), "base").set_index(["variant", "metric"])
+    assert (table.loc["base", ["value", "low", "high"]] == 0).all(axis=None)
+    assert table.loc[("better", "rec_acc50"), "value"] == 0
+    np.testing.assert_allclose(table.loc[("better", "res_ciou"), ["value", "low", "high"]].astype(float), 0.1)
