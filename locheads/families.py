@@ -57,6 +57,7 @@ FAMILIES: dict[str, Family] = {
     "llava_next": Family("LLaVA-NeXT", _patches, view="tiles"),
     "llava_onevision": Family("LLaVA-OneVision", _patches, view="tiles"),
     "deepseek_vl": Family("DeepSeek-VL", _patches),
+    "deepseek_vl_hybrid": Family("DeepSeek-VL hybrid", _patches),
     "internvl": Family(
         "InternVL",
         lambda config: int(_patches(config) * config.downsample_ratio),
@@ -118,7 +119,9 @@ def own_window(
     """Which part of an image of `(width, height)` pixels the grid shows when the processor is left alone."""
     if family and family.view == "tiles":
         return Window.stretch(size, grid)
-    edges = {name: edge for name, edge in dict(getattr(image_processor, "size", None) or {}).items() if edge}
+    # DeepSeek-VL hybrid pads the picture of its finer encoder and shrinks that for the other.
+    first = getattr(image_processor, "high_res_size", None) or getattr(image_processor, "size", None)
+    edges = {name: edge for name, edge in dict(first or {}).items() if edge}
     if hasattr(image_processor, "min_size") and image_processor.do_pad:
         return Window.resize_and_pad(size, grid, edges["height"], image_processor.min_size)
     if hasattr(image_processor, "pad_to_square") and image_processor.do_pad:
