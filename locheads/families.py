@@ -31,6 +31,8 @@ class Family:
         options: Keyword arguments for the processor.
         image: What stands for the image in a text; `{}` is the processor's own placeholder.
         closing: What the processor adds at the end of a text.
+        sees: What a token sees, besides itself: those `before` it; an image token also the rest of the
+            `image`; or all of the `prompt`. Only in the last case do image tokens depend on the expression.
     """
 
     title: str
@@ -39,6 +41,7 @@ class Family:
     options: Mapping[str, object] = field(default_factory=dict)
     image: str = "{}"
     closing: str = ""
+    sees: Literal["before", "image", "prompt"] = "before"
 
 
 def _patches(config: Any) -> int:
@@ -77,9 +80,12 @@ FAMILIES: dict[str, Family] = {
         options={"do_image_splitting": False},
     ),
     "gemma3": Family(
-        "Gemma 3", lambda config: isqrt(config.mm_tokens_per_image), options={"do_pan_and_scan": False}
+        "Gemma 3",
+        lambda config: isqrt(config.mm_tokens_per_image),
+        options={"do_pan_and_scan": False},
+        sees="image",
     ),
-    "paligemma": Family("PaliGemma", _patches, closing="\n"),
+    "paligemma": Family("PaliGemma", _patches, closing="\n", sees="prompt"),
 }
 
 _QUERIES = "its {} compresses the picture into query tokens that stand for no place in it"
