@@ -35,6 +35,7 @@ class Part(StrEnum):
     questions = "questions"
     finer = "finer"
     answers = "answers"
+    together = "together"
     segmenter = "segmenter"
 
 
@@ -58,6 +59,9 @@ def run(
     in_place: Annotated[
         bool, typer.Option("--in-place", help="Then put the executed copies in the place of the notebooks.")
     ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only tell what would be loaded, fetched and needed.")
+    ] = False,
 ) -> None:
     """Run notebooks of the study, headlessly and strictly.
 
@@ -68,7 +72,7 @@ def run(
     Executed copies go to `runs/WORLD/`, named numbers to `results/WORLD/`, pictures to `figures/WORLD/`.
 
     Examples: `locheads run`, `locheads run 03 -p k=5 --world five-heads`,
-    `locheads run --preset llava-1.5-7b`.
+    `locheads run --preset llava-1.5-7b --dry-run`.
     """
     from locheads import headlines, study
 
@@ -76,6 +80,9 @@ def run(
     given, named = study.gather(names, parameter or [], preset)
     if in_place and (given or named or world):
         raise LocheadsError("--in-place runs the notebooks as they are: leave out -p, --preset and --world")
+    if dry_run:
+        typer.echo(study.dry_run(names, given, world or named or study.SPECIMEN))
+        return
     finished = []
     for one in study.run_study(names, given, world or named or study.SPECIMEN):
         finished.append(one)

@@ -20,6 +20,7 @@ from transformers.utils.logging import disable_progress_bar
 
 from locheads import original
 from locheads.capture import ATTENTION
+from locheads.devices import SPECIMEN, pick_device
 from locheads.encoding import Encoded, Fit, Lvlm
 from locheads.errors import LocheadsError
 from locheads.families import Family, crops, family_of
@@ -28,7 +29,6 @@ from locheads.specimen.weights import WEIGHTS, verify
 
 __all__ = ["ALIASES", "NOT_LOADABLE", "Encoded", "Lvlm", "load_lvlm"]
 
-SPECIMEN = "specimen"
 CELLS = 24
 """Edge of the grid that a dynamic processor is asked for, that of LLaVA-1.5."""
 
@@ -103,7 +103,7 @@ def load_lvlm(
     processor, model, image = _loaded(name, where, how)
     family = family_of(name, model.config)
     if device_map is None:
-        model = model.to(_device(device, name))
+        model = model.to(pick_device(device, name))
     text = resolve_prompt(
         prompt or ("plain" if name == SPECIMEN else "release"),
         processor,
@@ -175,16 +175,6 @@ def _dtype(dtype: str) -> torch.dtype | str:
     if dtype == "auto" or (isinstance(found, torch.dtype) and found.is_floating_point):
         return cast("torch.dtype | str", found or dtype)
     raise LocheadsError(f"dtype '{dtype}' is not a floating type of torch; give float32, bfloat16 or float16")
-
-
-def _device(device: str, name: str) -> str:
-    if device == "auto":
-        return "cuda" if name != SPECIMEN and torch.cuda.is_available() else "cpu"
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise LocheadsError(f"device '{device}' is not there ({_first_line(error)})") from error
-    return device
 
 
 def _check(value: str, allowed: tuple[str, ...], parameter: str) -> None:

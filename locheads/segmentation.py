@@ -26,6 +26,7 @@ from PIL import Image
 from segment_anything import SamPredictor, sam_model_registry
 from segment_anything.modeling import Sam
 
+from locheads.devices import pick_device
 from locheads.errors import LocheadsError
 from locheads.geometry import Window
 from locheads.grounding import Grounding
@@ -158,7 +159,7 @@ def _inside(boxes: Real[np.ndarray, "n 4"], rows: int, columns: int) -> Float[np
     return cut
 
 
-def load_segmenter(name_or_path: str | Path = "specimen", device: str = "cpu") -> Segmenter:
+def load_segmenter(name_or_path: str | Path = "specimen", device: str = "auto") -> Segmenter:
     """A segmenter by name or path.
 
     Args:
@@ -166,7 +167,7 @@ def load_segmenter(name_or_path: str | Path = "specimen", device: str = "cpu") -
             its; a checkpoint as published with Segment Anything, a `.pth` file whose name says
             `vit_b`, `vit_l` or `vit_h`; or a SAM in transformers' layout, a folder or a hub name such as
             `"facebook/sam-vit-huge"`.
-        device: Where to run it.
+        device: Where to run it, as `locheads.devices.pick_device` takes it.
 
     Raises:
         LocheadsError: There is no such name or path, the weights have the wrong hash, or they are
@@ -184,7 +185,7 @@ def load_segmenter(name_or_path: str | Path = "specimen", device: str = "cpu") -
             f"{path}: no such segmenter; give 'specimen', a folder of weights, a .pth checkpoint of SAM, "
             "or a hub name"
         )
-    return Segmenter(str(name_or_path), SamPredictor(sam.to(device)))
+    return Segmenter(str(name_or_path), SamPredictor(sam.to(pick_device(device, str(name_or_path)))))
 
 
 def _published(path: Path) -> Sam:

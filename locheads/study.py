@@ -144,22 +144,41 @@ def run_study(
             type, or a changed parameter in the world `"specimen"`; afterwards, for a notebook that
             fails: the message names notebook and cell, and the executed copy is kept.
     """
+    given = dict(parameters or {})
+    takers = _checked(names, given, world)
+    return (_run(path, _share({**given, "world": world}, taker), world) for path, taker in takers.items())
+
+
+def dry_run(names: Sequence[str], parameters: Mapping[str, Any], world: str = SPECIMEN) -> str:
+    """What `run_study` would load, fetch, need and take; all is checked as there, and nothing runs.
+
+    Raises:
+        LocheadsError: As `run_study`, before the first notebook.
+    """
+    from locheads.plan import plan
+
+    takers = _checked(names, parameters, world)
+    told = plan({path.stem: taker for path, taker in takers.items()}, parameters, ROOT / "notebooks")
+    return f"{told}\n\nNothing was run. The outcome would go to runs, results and figures of '{world}'."
+
+
+def _checked(names: Sequence[str], given: Mapping[str, Any], world: str) -> dict[Path, dict[str, Any]]:
+    """The notebooks of a run with their parameters, once all of it fits."""
     _checked_world(world)
     paths = [find_notebook(name) for name in names] or notebooks()
     if not paths:
         raise LocheadsError(
             f"no notebooks in {ROOT / 'notebooks'}; run from a clone, installed with pip install -e ."
         )
-    takers = {path.stem: declared(path) for path in paths}
-    given = dict(parameters or {})
-    check_parameters(given, takers)
+    takers = {path: declared(path) for path in paths}
+    check_parameters(given, {path.stem: taker for path, taker in takers.items()})
     changed = sorted({name for taker in takers.values() for name in _share(given, taker)})
     if changed and world == SPECIMEN:
         raise LocheadsError(
             f"'{changed[0]}' is not as in the notebooks, whose world is '{SPECIMEN}': "
             "keep the outcome apart with --world NAME"
         )
-    return (_run(path, _share({**given, "world": world}, takers[path.stem]), world) for path in paths)
+    return takers
 
 
 def gather(

@@ -166,7 +166,7 @@ def _by_place(scene: Scene, index: int) -> Iterator[tuple[float, Expression]]:
             if not keys:
                 yield weight, Expression(side, keys)
         for pattern in _ordinals(scene, index, rivals):
-            yield 0.5 * weight, Expression("the " + pattern.format(phrase), keys)
+            yield 0.1 * weight, Expression("the " + pattern.format(phrase), keys)
 
 
 def _by_appearance(scene: Scene, index: int) -> Iterator[tuple[float, Expression]]:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
 import locheads._torchvision  # noqa: F401
 
 import torch
-from transformers import CLIPVisionConfig, CLIPVisionModel
+from transformers import CLIPVisionConfig, CLIPVisionModel, LlavaForConditionalGeneration
 
 from locheads.errors import LocheadsError
+from locheads.files import replacing
 from locheads.lvlm import load_lvlm
-from locheads.specimen.answers import train_answers
+from locheads.specimen.answers import train_answers, train_together
 from locheads.specimen.card import answers_table, curve_table, held_out_answers, ious_table, write_card
 from locheads.specimen.questions import train_questions
 from locheads.specimen.segmenter import (
@@ -33,7 +35,14 @@ WORK = Path(__file__).parents[2] / "data" / "training"
 LVLM = WEIGHTS / "lvlm"
 """The shipped model, in the layout of the hub."""
 SCENES = 28_000
-STEPS = {"tags": 1_400, "questions": 3_600, "finer": 1_000, "answers": 4_400, "segmenter": 1_800}
+STEPS = {
+    "tags": 1_400,
+    "questions": 3_600,
+    "finer": 1_000,
+    "answers": 4_400,
+    "together": 800,
+    "segmenter": 1_800,
+}
 """Parts in order, and their optimiser steps."""
 
 
@@ -52,6 +61,7 @@ def train_part(part: str) -> None:
         "questions": _questions,
         "finer": _finer,
         "answers": _answers,
+        "together": _together,
         "segmenter": _segmenter,
     }
     makers[part](device)
@@ -80,12 +90,22 @@ def _finer(device: str) -> None:
 
 def _answers(device: str) -> None:
     model, curve = train_answers(_pool(), _tower("finer"), STEPS["answers"], WORK, device=device)
+    model.cpu().save_pretrained(WORK / "answers")
+    with replacing(WORK / "answers.json") as part:
+        part.write_text(json.dumps(curve), encoding="utf-8")
+
+
+def _together(device: str) -> None:
+    model = LlavaForConditionalGeneration.from_pretrained(_there(WORK / "answers", "answers"))
+    curve = train_together(_pool(), model.train(), STEPS["together"], WORK, device=device)
     model.cpu().eval().save_pretrained(LVLM)
     make_processor(VISION.image_size, VISION.patch_size).save_pretrained(LVLM)
     seal(LVLM)
-    stages = ", ".join(f"{part} {STEPS[part]:,} steps" for part in ("tags", "questions", "finer", "answers"))
+    before = json.loads((WORK / "answers.json").read_text(encoding="utf-8"))
+    curve = [*before, *({**row, "step": row["step"] + STEPS["answers"]} for row in curve)]
+    stages = ", ".join(f"{part} {steps:,} steps" for part, steps in STEPS.items() if part != "segmenter")
     results = answers_table(held_out_answers(load_lvlm("specimen")))
-    write_card(LVLM, SCENES, stages, results, curve_table(curve, every=2))
+    write_card(LVLM, SCENES, stages, results, curve_table(curve, every=4))
 
 
 def _segmenter(device: str) -> None:
@@ -98,9 +118,12 @@ def _segmenter(device: str) -> None:
 
 def _tower(part: str, vision: CLIPVisionConfig = VISION) -> CLIPVisionModel:
     """The vision tower as a part left it."""
-    path = WORK / f"{part}.pt"
+    tower = CLIPVisionModel(vision)
+    tower.load_state_dict(torch.load(_there(WORK / f"{part}.pt", part), weights_only=True))
+    return tower
+
+
+def _there(path: Path, part: str) -> Path:
     if not path.exists():
         raise LocheadsError(f"{path}: not there; run `locheads train specimen --part {part}` first")
-    tower = CLIPVisionModel(vision)
-    tower.load_state_dict(torch.load(path, weights_only=True))
-    return tower
+    return path

@@ -71,13 +71,14 @@ def captured(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Capture is a quick stand-in; the list grows by the expressions that it was asked for."""
     asked: list[str] = []
 
-    def stand_in(lvlm: Lvlm, images: list[Image.Image], expressions: list[str]) -> torch.Tensor:
+    def stand_in(lvlm: Lvlm, images: list[Image.Image], expressions: list[str]) -> list[torch.Tensor]:
         asked.extend(expressions)
         seeds = [int(np.asarray(i).sum()) + 7 * len(e) for i, e in zip(images, expressions, strict=True)]
-        maps = [np.random.default_rng(seed).random((8, 8, 18, 18)) ** 4 / 324 for seed in seeds]
-        return torch.tensor(np.stack(maps), dtype=torch.float32)
+        shape, share = (8, 8, *lvlm.grid), 1 / np.prod(lvlm.grid)
+        maps = [np.random.default_rng(seed).random(shape) ** 4 * share for seed in seeds]
+        return [torch.tensor(one, dtype=torch.float32) for one in maps]
 
-    monkeypatch.setattr(profiling, "capture", stand_in)
+    monkeypatch.setattr(profiling, "capture_each", stand_in)
     return asked
 
 
@@ -187,9 +188,9 @@ def test_images_of_several_grids_are_refused(
 ) -> None:
     fixed = Lvlm.window
     monkeypatch.setattr(
-        Lvlm, "window", lambda self, size: replace(fixed(self, size), rows=18 if size[0] == 120 else 9)
+        Lvlm, "window", lambda self, size: replace(fixed(self, size), rows=24 if size[0] == 120 else 12)
     )
-    with pytest.raises(LocheadsError, match="s1 has a grid of 9 × 18"):
+    with pytest.raises(LocheadsError, match="s1 has a grid of 12 × 24"):
         profile(lvlm, [samples[0], replace(samples[1], size=(90, 90))], tmp_path / "store")
     assert not (tmp_path / "store").exists()
 
