@@ -13,8 +13,9 @@ model and expressions with torch's fused attention:
 - `shared N`, `shared heads N`: N expressions of one image, seconds per expression.
 
 Geometry `small` has LLaVA-1.5's 576 image tokens, with layers and width that two cores hold; weights are
-random. Memory is the process's peak (on CUDA torch's) above what it held after its first, plain pass over a
-single token.
+random. Plain, eager, capture and heads take a batch of four texts, padded; plain and eager get the mask of
+the padding, as a processor gives it. Memory is the process's peak (on CUDA torch's) above its peak, on CUDA
+its memory, when the model was loaded.
 """
 
 from __future__ import annotations
@@ -78,7 +79,6 @@ def made(geometry: str, device: str, attention: str) -> Lvlm:
         vision_config=transformers.CLIPVisionConfig(**_sizes(*vision), image_size=336, patch_size=14),
         image_token_index=1,
     )
-    config._attn_implementation = {"text_config": attention}
     dtype = torch.bfloat16 if device == "cuda" else torch.float32
     torch.manual_seed(0)
     with torch.device(device):
@@ -155,6 +155,8 @@ def measured(given: argparse.Namespace) -> pd.DataFrame:
         for variant, pipe in workers.items():
             pipe.send(True)
             rows.append([turn, variant, *pipe.recv()])
+    for pipe in workers.values():
+        pipe.send(False)
     table = pd.DataFrame(rows, columns=["turn", "variant", "seconds", "peak_mib"])
     plain = table[table.variant == "plain"].set_index("turn").seconds
     return table.assign(ratio=table.seconds / table.turn.map(plain)).query("turn > 0")
