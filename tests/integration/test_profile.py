@@ -1,7 +1,6 @@
 """The profile's store: what it holds, how it is taken up again, and the same from a cluster."""
 
-from __future__ from collections import Counter
-import annotations
+from __future__ import annotations
 
 import os
 import pickle
@@ -9,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from threading import Thread
