@@ -1,6 +1,6 @@
 # make study      the whole study on the specimen, from nothing but Python >= 3.11
 # make test       everything that continuous integration runs
-# make bench      measure how fast the analysis is, against a plain loop
+# make bench      measure how fast analysis and capture are, against what one would do without them
 # make notebooks  execute the committed notebooks again, in place
 PYTHON ?= python3
 VENV := .venv
@@ -41,6 +41,7 @@ nbval: $(INSTALLED)
 
 bench: $(INSTALLED)
 	$(BIN)/python benchmarks/analysis.py
+	$(BIN)/python benchmarks/capture.py
 
 notebooks: $(INSTALLED)
 	$(BIN)/locheads run --in-place

@@ -44,11 +44,9 @@ def ground_file(image: Path, expression: str, model: str, heads: str | None, wor
     from locheads.lvlm import load_lvlm
 
     lvlm = load_lvlm(model)
-    maps = capture(lvlm, [picture], [expression])[0].float().cpu().numpy()
-    _check_heads(chosen, maps.shape[:2])
-    layers, numbers = zip(*chosen, strict=True)
+    maps = capture(lvlm, [picture], [expression], chosen)[0].float().cpu().numpy()
     window = lvlm.window(picture.size)
-    found = ground(maps[list(layers), list(numbers)], window)
+    found = ground(maps, window)
     with replacing(output) as partial:
         plotting.overlay(picture, found, window).savefig(partial, dpi=150, bbox_inches="tight")
     return _told(expression, found, chosen, output)
@@ -81,12 +79,6 @@ def selected_heads(model: str, world: str) -> tuple[Head, ...]:
     if not records:
         raise LocheadsError(f"notebook 01 selected no heads in world '{world}'; give --heads")
     return tuple(Head(record["layer"], record["head"]) for record in records)
-
-
-def _check_heads(heads: tuple[Head, ...], shape: tuple[int, ...]) -> None:
-    for head in heads:
-        if head.layer >= shape[0] or head.head >= shape[1]:
-            raise LocheadsError(f"no head {head}: there are {shape[0]} layers of {shape[1]} heads, from 0")
 
 
 def _told(expression: str, found: Grounding, heads: tuple[Head, ...], output: Path) -> str:

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import locheads._torchvision  # noqa: F401
 
 import torch
+from jaxtyping import Int
 from PIL import Image
 from transformers import PreTrainedModel, ProcessorMixin
 
@@ -92,26 +93,41 @@ class Lvlm:
             LocheadsError: An expression is empty, too long, or has words the model does not know; or the
                 image tokens are not the grid that the model forms.
         """
-        for expression in expressions:
-            if not expression.strip():
-                raise LocheadsError(
-                    "the expression is empty; say what to look for, for example 'the red ring'"
-                )
-        batch = self._processed(images, expressions)
-        self._check_words(batch["input_ids"], expressions)
-        lengths = batch["attention_mask"].sum(1)
-        self._check_length(lengths, expressions)
+        batch = self._processed(images, self.texts(expressions))
+        query = self.queries(batch["input_ids"], batch["attention_mask"].sum(1), expressions)
         inputs = {name: self._placed(tensor) for name, tensor in batch.items()}
         grids = self._read_grids(batch)
-        return Encoded(
-            inputs,
-            self._image_tokens(batch["input_ids"], grids),
-            grids,
-            lengths - 1 - self._after(batch["input_ids"], lengths, expressions),
-        )
+        return Encoded(inputs, self._image_tokens(batch["input_ids"], grids), grids, query)
 
-    def _processed(self, images: Sequence[Image.Image], expressions: Sequence[str]) -> Mapping[str, Any]:
-        texts = [self.prompt.replace("{expression}", expression.strip()) for expression in expressions]
+    def texts(self, expressions: Sequence[str]) -> list[str]:
+        """The prompt with each expression.
+
+        Raises:
+            LocheadsError: One is empty.
+        """
+        if not all(expression.strip() for expression in expressions):
+            raise LocheadsError("the expression is empty; say what to look for, for example 'the red ring'")
+        return [self.prompt.replace("{expression}", expression.strip()) for expression in expressions]
+
+    def queries(
+        self, ids: torch.Tensor, lengths: torch.Tensor, expressions: Sequence[str]
+    ) -> Int[torch.Tensor, " batch"]:
+        """Where the query token stands in each text; the texts are checked.
+
+        Args:
+            ids: The tokens, `batch × longest`, padded on the right.
+            lengths: How many of them are text.
+            expressions: What the texts ask for.
+
+        Raises:
+            LocheadsError: A text is too long, has words the model does not know, or does not end as the
+                prompt does.
+        """
+        self._check_words(ids, expressions)
+        self._check_length(lengths, expressions)
+        return lengths - 1 - self._after(ids, lengths, expressions)
+
+    def _processed(self, images: Sequence[Image.Image], texts: list[str]) -> Mapping[str, Any]:
         batch = self.processor(
             images=[[self._fitted(image)] for image in images],
             text=texts,
@@ -147,7 +163,7 @@ class Lvlm:
             cells = self.family.cells(self.model.config)
             return cells, cells
         if size not in self._grids:
-            blank = self._processed([Image.new("RGB", size)], ["a"])
+            blank = self._processed([Image.new("RGB", size)], self.texts(["a"]))
             self._grids[size] = self._read_grids(blank)[0]
         return self._grids[size]
 

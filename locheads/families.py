@@ -31,6 +31,8 @@ class Family:
         options: Keyword arguments for the processor.
         image: What stands for the image in a text; `{}` is the processor's own placeholder.
         closing: What the processor adds at the end of a text.
+        sees: What a token sees, besides itself: those `before` it; an image token also the rest of the
+            `image`; or all of the `prompt`. Only in the last case do image tokens depend on the expression.
     """
 
     title: str
@@ -39,6 +41,7 @@ class Family:
     options: Mapping[str, object] = field(default_factory=dict)
     image: str = "{}"
     closing: str = ""
+    sees: Literal["before", "image", "prompt"] = "before"
 
 
 def _patches(config: Any) -> int:
@@ -57,6 +60,7 @@ FAMILIES: dict[str, Family] = {
     "llava_next": Family("LLaVA-NeXT", _patches, view="tiles"),
     "llava_onevision": Family("LLaVA-OneVision", _patches, view="tiles"),
     "deepseek_vl": Family("DeepSeek-VL", _patches),
+    "deepseek_vl_hybrid": Family("DeepSeek-VL hybrid", _patches),
     "internvl": Family(
         "InternVL",
         lambda config: int(_patches(config) * config.downsample_ratio),
@@ -76,9 +80,12 @@ FAMILIES: dict[str, Family] = {
         options={"do_image_splitting": False},
     ),
     "gemma3": Family(
-        "Gemma 3", lambda config: isqrt(config.mm_tokens_per_image), options={"do_pan_and_scan": False}
+        "Gemma 3",
+        lambda config: isqrt(config.mm_tokens_per_image),
+        options={"do_pan_and_scan": False},
+        sees="image",
     ),
-    "paligemma": Family("PaliGemma", _patches, closing="\n"),
+    "paligemma": Family("PaliGemma", _patches, closing="\n", sees="prompt"),
 }
 
 _QUERIES = "its {} compresses the picture into query tokens that stand for no place in it"
@@ -118,7 +125,9 @@ def own_window(
     """Which part of an image of `(width, height)` pixels the grid shows when the processor is left alone."""
     if family and family.view == "tiles":
         return Window.stretch(size, grid)
-    edges = {name: edge for name, edge in dict(getattr(image_processor, "size", None) or {}).items() if edge}
+    # DeepSeek-VL hybrid pads the picture of its finer encoder and shrinks that for the other.
+    first = getattr(image_processor, "high_res_size", None) or getattr(image_processor, "size", None)
+    edges = {name: edge for name, edge in dict(first or {}).items() if edge}
     if hasattr(image_processor, "min_size") and image_processor.do_pad:
         return Window.resize_and_pad(size, grid, edges["height"], image_processor.min_size)
     if hasattr(image_processor, "pad_to_square") and image_processor.do_pad:

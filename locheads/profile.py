@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 import xarray as xr
 from jaxtyping import Bool, Float
 
@@ -14,6 +16,7 @@ from locheads.criteria import attention_sum, spatial_entropy
 from locheads.errors import LocheadsError
 from locheads.grounding import iou_per_head
 from locheads.lvlm import Lvlm
+from locheads.prefix import capture_image, shares
 from locheads.progress import progress
 from locheads.samples import Sample
 from locheads.store import PART, Kept, by_image, claim, command, opened, unfinished, write
@@ -75,14 +78,32 @@ def judged(lvlm: Lvlm, samples: Sequence[Sample], batch: int) -> dict[str, np.nd
 def maps_of(lvlm: Lvlm, samples: Sequence[Sample], batch: int = BATCH) -> Iterator[np.ndarray]:
     """Maps of all heads, one sample after another: `layer × head × row × column`, single precision.
 
-    An image that several samples of a batch share is read once.
+    An image that several samples of a batch share is read once, and computed once where the family allows.
     """
     for start in range(0, len(samples), batch):
-        some = samples[start : start + batch]
-        images = {sample.image_id: sample for sample in some}
-        pictures = {name: sample.image for name, sample in images.items()}
-        for maps in capture_each(lvlm, [pictures[s.image_id] for s in some], [s.expression for s in some]):
+        for maps in _captured(lvlm, samples[start : start + batch]):
             yield maps.float().cpu().numpy()
+
+
+def _captured(lvlm: Lvlm, samples: Sequence[Sample]) -> list[torch.Tensor]:
+    """Maps of a batch: images with several samples each on their own, the others together."""
+    images = defaultdict(list)
+    for place, sample in enumerate(samples):
+        images[sample.image_id].append(place)
+    groups = list(images.values())
+    several = [places for places in groups if len(places) > 1 and shares(lvlm)]
+    single = [place for places in groups if places not in several for place in places]
+    pictures = {name: samples[places[0]].image for name, places in images.items()}
+    found: dict[int, torch.Tensor] = {}
+    for places in several:
+        expressions = [samples[place].expression for place in places]
+        maps = capture_image(lvlm, pictures[samples[places[0]].image_id], expressions)
+        found |= zip(places, maps, strict=True)
+    if single:
+        some = [samples[place] for place in single]
+        each = capture_each(lvlm, [pictures[s.image_id] for s in some], [s.expression for s in some])
+        found |= zip(single, each, strict=True)
+    return [found[place] for place in range(len(samples))]
 
 
 def true_mask(sample: Sample) -> Bool[np.ndarray, "height width"]:

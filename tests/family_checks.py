@@ -20,6 +20,7 @@ from transformers import AutoModelForImageTextToText
 from locheads.capture import capture
 from locheads.families import FAMILIES
 from locheads.lvlm import Lvlm, load_lvlm
+from locheads.prefix import capture_image, shares
 
 TABLE = Path(__file__).parents[1] / "docs" / "families.md"
 EXPRESSIONS = ["the ring", "the small striped object on the left", "red rings"]
@@ -53,6 +54,25 @@ def row_error(lvlm: Lvlm, folder: Path) -> float:
     maps = capture(lvlm, images, EXPRESSIONS).flatten(-2)
     assert expected.std() > 1e-3 and maps.shape == expected.shape
     return float((maps - expected).abs().max())
+
+
+def shared_error(lvlm: Lvlm) -> float:
+    """Largest difference between maps of expressions that share an image and those of each on its own."""
+    image = picture(SIZES[0])
+    alone = capture(lvlm, [image] * len(EXPRESSIONS), EXPRESSIONS)
+    return float((capture_image(lvlm, image, EXPRESSIONS) - alone).abs().max())
+
+
+def passes(lvlm: Lvlm) -> list[tuple[int, int]]:
+    """Batch and tokens of each of the decoder's passes when three expressions share an image."""
+    decoder = next(module for module in lvlm.model.modules() if hasattr(module, "embed_tokens"))
+    seen: list[tuple[int, int]] = []
+    hook = decoder.register_forward_pre_hook(
+        lambda _, __, given: seen.append(tuple(given["inputs_embeds"].shape[:2])), with_kwargs=True
+    )
+    capture_image(lvlm, picture(SIZES[0]), EXPRESSIONS)
+    hook.remove()
+    return seen
 
 
 def changes(lvlm: Lvlm, plain: Image.Image, painted: Image.Image) -> np.ndarray:
@@ -93,12 +113,13 @@ def row_of_table(name: str, folder: Path) -> str:
     right = all(pixels_are_right(load(name, folder, fit=fit), size) for fit in fits(name) for size in SIZES)
     family = FAMILIES[name]
     grid = "by picture or image_size" if family.cells is None else "fixed"
+    shared = f"{shared_error(lvlm):.0e}" if shares(lvlm) and len(passes(lvlm)) == 2 else "no"
     shows = (
         "base view; tiles are read, not mapped" if family.view == "tiles" else "the whole picture, one view"
     )
     return (
         f"| {family.title} | `{type(lvlm.model).__name__}` | {grid} | {shows} | {lvlm.fit} "
-        f"| {row_error(lvlm, folder):.0e} | {'yes' if right else 'no'} |"
+        f"| {shared} | {row_error(lvlm, folder):.0e} | {'yes' if right else 'no'} |"
     )
 
 
@@ -107,12 +128,14 @@ HEAD = f"""# Families of models
 Written by `python tests/family_checks.py` with transformers {transformers.__version__}: tiny models of the
 real classes with random weights, and their real processor classes. *Rows*: largest difference between
 captured rows and those of eager attention (`output_attentions=True`), single precision, over all layers and
-heads. *Pixels right*: a region painted into pictures of {" and ".join(f"{w}×{h}" for w, h in SIZES)} pixels
+heads. *Shared*: whether several expressions of an image share one pass over it (`capture_image`), and the
+largest difference that this makes to their maps; *no* where image tokens see the expression.
+*Pixels right*: a region painted into pictures of {" and ".join(f"{w}×{h}" for w, h in SIZES)} pixels
 changes the tokens of the cells that lie in it more than any token of a cell outside, with each fit
 (own, pad, stretch).
 
-| family | class | grid | map shows | default fit | rows | pixels right |
-|---|---|---|---|---|---|---|
+| family | class | grid | map shows | default fit | shared | rows | pixels right |
+|---|---|---|---|---|---|---|---|
 """
 
 

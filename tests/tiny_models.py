@@ -153,6 +153,24 @@ def deepseek_vl() -> Made:
     return transformers.DeepseekVLForConditionalGeneration(config), processor
 
 
+def deepseek_vl_hybrid() -> Made:
+    tokenizer = make_tokenizer("<image_placeholder>", image_token="<image_placeholder>")
+    fine = VISION | {"image_size": 96, "output_channels": 12, "window_size": 4, "global_attn_indexes": [1]}
+    config = transformers.DeepseekVLHybridConfig(
+        text_config=text_of(tokenizer),
+        vision_config=transformers.SiglipVisionConfig(**VISION),
+        high_res_vision_config=transformers.SamVisionConfig(**fine),
+        image_token_id=tokenizer.image_token_id,
+    )
+    images = transformers.DeepseekVLHybridImageProcessor(
+        size=SQUARE, high_res_size={"height": 96, "width": 96}
+    )
+    processor = transformers.DeepseekVLHybridProcessor(
+        images, tokenizer, tokenizer.chat_template, num_image_tokens=36
+    )
+    return transformers.DeepseekVLHybridForConditionalGeneration(config), processor
+
+
 def internvl() -> Made:
     tokens = {
         "start_image_token": "<img>",
@@ -333,6 +351,7 @@ BUILDERS: dict[str, Callable[[], Made]] = {
     "llava_next": llava_next,
     "llava_onevision": llava_onevision,
     "deepseek_vl": deepseek_vl,
+    "deepseek_vl_hybrid": deepseek_vl_hybrid,
     "internvl": internvl,
     "qwen2_vl": qwen2_vl,
     "qwen2_5_vl": qwen2_5_vl,
@@ -357,7 +376,7 @@ def save(name: str, folder: Path) -> Path:
             weight.data *= 0.1
         if key.endswith("q_norm.weight"):
             weight.data += 2
-        if key.endswith("mm_input_projection_weight"):  # zeros in transformers
+        if key.endswith(("mm_input_projection_weight", "high_res_vision_alpha")):  # zeros in transformers
             weight.data.normal_()
     model.save_pretrained(folder)
     processor.save_pretrained(folder)

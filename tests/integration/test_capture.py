@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import locheads._torchvision  # noqa: F401
@@ -15,10 +16,12 @@ from transformers import LlavaForConditionalGeneration
 from locheads.capture import capture
 from locheads.errors import LocheadsError
 from locheads.lvlm import Lvlm, load_lvlm
+from locheads.prefix import capture_image
 from locheads.specimen.answers import make_model
 from locheads.specimen.tower import VISION
 from locheads.specimen.vocabulary import make_processor, make_tokenizer
 
+Run = Callable[..., torch.Tensor]
 EXPRESSIONS = ["the ring", "the small striped object on the left", "second red star from the right"]
 
 
@@ -65,6 +68,39 @@ def test_a_batch_changes_nothing(lvlm: Lvlm, images: list[Image.Image]) -> None:
     together = capture(lvlm, images, EXPRESSIONS)
     alone = torch.cat([capture(lvlm, [i], [e]) for i, e in zip(images, EXPRESSIONS, strict=True)])
     torch.testing.assert_close(together, alone, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("run", [capture, lambda lvlm, images, *rest: capture_image(lvlm, images[0], *rest)])
+def test_no_layer_above_the_deepest_is_computed(lvlm: Lvlm, images: list[Image.Image], run: Run) -> None:
+    layers = lvlm.model.model.language_model.layers
+    done: list[int] = []
+    hooks = [
+        part.register_forward_hook(lambda *_, number=number: done.append(number))
+        for number, layer in enumerate(layers)
+        for part in (layer.self_attn.q_proj, layer.mlp)
+    ]
+    hooks.append(lvlm.model.lm_head.register_forward_hook(lambda *_: done.append(-1)))
+    run(lvlm, images, EXPRESSIONS, [(2, 1), (0, 3)])
+    for hook in hooks:
+        hook.remove()
+    passes = 1 if run is capture else 2
+    assert done == passes * [0, 0, 1, 1, 2]
+
+
+def test_the_vision_encoder_reads_a_shared_image_once(lvlm: Lvlm, images: list[Image.Image]) -> None:
+    seen: list[int] = []
+    hook = lvlm.model.model.vision_tower.register_forward_hook(lambda *_: seen.append(1))
+    capture_image(lvlm, images[0], EXPRESSIONS)
+    hook.remove()
+    assert seen == [1]
+
+
+def test_heads_that_are_not_there_are_refused(lvlm: Lvlm, images: list[Image.Image]) -> None:
+    for run in (capture, lambda *given: capture_image(given[0], images[0], *given[2:])):
+        with pytest.raises(LocheadsError, match="no head L9H1: there are 8 layers of 8 heads"):
+            run(lvlm, images, EXPRESSIONS, [(0, 0), (9, 1)])
+        with pytest.raises(LocheadsError, match="give at least one"):
+            run(lvlm, images, EXPRESSIONS, [])
 
 
 def test_the_output_is_that_of_plain_attention(folder: Path, lvlm: Lvlm, images: list[Image.Image]) -> None:

@@ -10,7 +10,19 @@ import locheads._torchvision  # noqa: F401
 import numpy as np
 import pytest
 import torch
-from family_checks import EXPRESSIONS, SIZES, TABLE, changes, fits, load, picture, pixels_are_right, row_error
+from family_checks import (
+    EXPRESSIONS,
+    SIZES,
+    TABLE,
+    changes,
+    fits,
+    load,
+    passes,
+    picture,
+    pixels_are_right,
+    row_error,
+    shared_error,
+)
 from PIL import Image
 from tiny_models import BUILDERS, save
 
@@ -18,6 +30,7 @@ from locheads.capture import capture, capture_each
 from locheads.errors import LocheadsError
 from locheads.families import FAMILIES
 from locheads.lvlm import Lvlm
+from locheads.prefix import capture_image, shares
 
 DYNAMIC = [name for name in BUILDERS if FAMILIES[name].cells is None]
 
@@ -65,7 +78,30 @@ def test_a_batch_changes_nothing(lvlm: Lvlm) -> None:
     assert together.shape[1:] == (lvlm.layers, lvlm.heads, *lvlm.grid)
 
 
-@pytest.mark.parametrize("prompt", ["release", "plain", "chat", "See {image} Where is {expression}? Here:"])
+PROMPTS = ["release", "plain", "chat", "See {image} Where is {expression}? Here:"]
+
+
+@pytest.mark.parametrize("prompt", PROMPTS)
+def test_expressions_share_one_pass_over_their_image(family: str, folder: Path, prompt: str) -> None:
+    lvlm = load(family, folder, prompt=prompt)
+    whole = lvlm.encode([picture(SIZES[0])] * 3, EXPRESSIONS).inputs["input_ids"]
+    if family == "paligemma":  # its image tokens see the expression
+        assert not shares(lvlm) and passes(lvlm) == [tuple(whole.shape)]
+    else:
+        (one, before), (three, after) = passes(lvlm)
+        assert (one, three, before + after) == (1, 3, whole.shape[1]) and after < 40
+    assert shared_error(lvlm) < 1e-5
+
+
+def test_some_heads_are_those_of_all(lvlm: Lvlm) -> None:
+    images, heads = [picture(SIZES[0])] * 3, [(1, 3), (0, 2), (1, 0)]
+    every = capture(lvlm, images, EXPRESSIONS)
+    some = torch.stack([every[:, layer, head] for layer, head in heads], dim=1)
+    torch.testing.assert_close(capture(lvlm, images, EXPRESSIONS, heads), some, atol=1e-6, rtol=0)
+    torch.testing.assert_close(capture_image(lvlm, images[0], EXPRESSIONS, heads), some, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("prompt", PROMPTS)
 def test_the_query_is_the_last_token_of_the_expression(family: str, folder: Path, prompt: str) -> None:
     lvlm = load(family, folder, prompt=prompt)
     encoded = lvlm.encode([picture(SIZES[0])] * 3, EXPRESSIONS)

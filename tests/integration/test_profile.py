@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from threading import Thread
@@ -79,7 +80,21 @@ def captured(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         return [torch.tensor(one, dtype=torch.float32) for one in maps]
 
     monkeypatch.setattr(profiling, "capture_each", stand_in)
+    monkeypatch.setattr(
+        profiling, "capture_image", lambda lvlm, image, some: stand_in(lvlm, [image] * len(some), some)
+    )
     return asked
+
+
+def test_maps_come_in_the_order_of_the_samples_also_where_images_are_shared(
+    lvlm: Lvlm, samples: list[Sample]
+) -> None:
+    some = [samples[place] for place in (0, 4, 1, 5, 2, 8)]
+    some = [*some, *(replace(some[0], expression=other.expression) for other in some[1:3])]
+    counts = Counter(sample.image_id for sample in some)
+    assert min(counts.values()) == 1 < max(counts.values())
+    alone = [capture(lvlm, [s.image], [s.expression])[0].numpy() for s in some]
+    np.testing.assert_allclose(list(profiling.maps_of(lvlm, some)), alone, atol=1e-5)
 
 
 def bytes_of(folder: Path) -> dict[str, bytes]:

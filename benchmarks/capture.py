@@ -1,0 +1,203 @@
+"""What does the capture of attention rows cost, beside the model's own forward pass?
+
+    make bench                                                        # or
+    python benchmarks/capture.py --repeats 9
+    python benchmarks/capture.py --device cuda --geometry llava-1.5-7b
+
+Each variant runs in a process of its own, for its peak memory; the processes take turns, so that a turn's
+figures are of the same minute. What counts is the ratio to `plain` within a turn, a forward pass of the same
+model and expressions with torch's fused attention:
+
+- `eager`: `output_attentions=True`, as the paper's release;
+- `capture`: rows of all heads; `heads`: of three heads, the deepest in the middle layer;
+- `shared N`, `shared heads N`: N expressions of one image, seconds per expression.
+
+Geometry `small` has LLaVA-1.5's 576 image tokens, with layers and width that two cores hold; weights are
+random. Plain, eager, capture and heads take a batch of four texts, padded; plain and eager get the mask of
+the padding, as a processor gives it. Memory is the process's peak (on CUDA torch's) above its peak, on CUDA
+its memory, when the model was loaded.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing as mp
+import resource
+import time
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import locheads._torchvision  # noqa: F401
+
+import numpy as np
+import pandas as pd
+import torch
+import transformers
+from PIL import Image
+
+from locheads.capture import ATTENTION, capture
+from locheads.encoding import Lvlm
+from locheads.families import FAMILIES
+from locheads.prefix import capture_image
+
+RESULTS = Path(__file__).parent / "results"
+GEOMETRIES = {
+    "small": ((8, 512, 1408, 8), (4, 256, 1024, 4)),
+    "llava-1.5-7b": ((32, 4096, 11008, 32), (24, 1024, 4096, 16)),
+}
+"""Layers, width, inner width and heads of decoder and encoder."""
+SHARED = (1, 3, 7, 15)
+VARIANTS = ["plain", "eager", "capture", "heads", *(f"shared {n}" for n in SHARED)]
+VARIANTS += [f"shared heads {n}" for n in SHARED]
+WORDS = ["the", "small", "red", "ring", "on", "the", "left", "of", "a", "large", "blue", "striped", "star"]
+
+
+def _sizes(layers: int, width: int, inner: int, heads: int) -> dict[str, int]:
+    return {
+        "num_hidden_layers": layers,
+        "hidden_size": width,
+        "intermediate_size": inner,
+        "num_attention_heads": heads,
+    }
+
+
+def made(geometry: str, device: str, attention: str) -> Lvlm:
+    """A LLaVA with random weights."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    text, vision = GEOMETRIES[geometry]
+    words = Tokenizer(
+        models.WordLevel({word: i for i, word in enumerate(["?", "<image>", *sorted(set(WORDS))])}, "?")
+    )
+    words.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    words.add_special_tokens(["<image>"])
+    tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_object=words, pad_token="?")
+    config = transformers.LlavaConfig(
+        text_config=transformers.LlamaConfig(**_sizes(*text), vocab_size=32064, max_position_embeddings=4096),
+        vision_config=transformers.CLIPVisionConfig(**_sizes(*vision), image_size=336, patch_size=14),
+        image_token_index=1,
+    )
+    dtype = torch.bfloat16 if device == "cuda" else torch.float32
+    torch.manual_seed(0)
+    with torch.device(device):
+        model = transformers.AutoModelForImageTextToText.from_config(
+            config, dtype=dtype, attn_implementation={"text_config": attention}
+        )
+    side = {"height": 336, "width": 336}
+    images = transformers.CLIPImageProcessor(size={"shortest_edge": 336}, crop_size=side)
+    processor = transformers.LlavaProcessor(
+        images,
+        tokenizer,
+        patch_size=14,
+        vision_feature_select_strategy="default",
+        num_additional_image_tokens=1,
+    )
+    return Lvlm(geometry, model.eval(), processor, "<image> {expression}", FAMILIES["llava"])
+
+
+def runner(variant: str, geometry: str, device: str) -> tuple[Callable[[], Any], int]:
+    """What a variant runs, and for how many expressions; texts differ in length, so they are padded."""
+    number = int(variant.split()[-1]) if variant.startswith("shared") else 4
+    attention = {"plain": "sdpa", "eager": "eager"}.get(variant, ATTENTION)
+    lvlm = made(geometry, device, attention)
+    noise = np.random.default_rng(0).integers(0, 256, (336, 336, 3), np.uint8)
+    image, expressions = Image.fromarray(noise), [" ".join(WORDS[: 3 + i % 8]) for i in range(number)]
+    middle = lvlm.layers // 2
+    heads = [(middle, 0), (middle, 1), (middle - 1, 0)] if "heads" in variant else None
+
+    def forward() -> Any:
+        inputs = lvlm.encode([image] * number, expressions).inputs
+        with torch.inference_mode():
+            return lvlm.model(
+                **inputs, use_cache=False, logits_to_keep=1, output_attentions=variant == "eager"
+            )
+
+    if variant in ("plain", "eager"):
+        return forward, number
+    if variant.startswith("shared"):
+        return lambda: capture_image(lvlm, image, expressions, heads), number
+    return lambda: capture(lvlm, [image] * number, expressions, heads), number
+
+
+def serve(variant: str, given: argparse.Namespace, pipe: Connection) -> None:
+    """In a process of its own: a turn for each message."""
+    torch.set_num_threads(given.threads)
+    run, number = runner(variant, given.geometry, given.device)
+    cuda = given.device == "cuda"
+    held = torch.cuda.memory_allocated() if cuda else _peak()
+    pipe.send("ready")
+    while pipe.recv():
+        start = time.perf_counter()
+        run()
+        if cuda:
+            torch.cuda.synchronize()
+        seconds = (time.perf_counter() - start) / number
+        pipe.send((seconds, ((torch.cuda.max_memory_allocated() if cuda else _peak()) - held) / 2**20))
+
+
+def _peak() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def measured(given: argparse.Namespace) -> pd.DataFrame:
+    """One row a turn and variant; the first turn warms up and is left out."""
+    context, workers = mp.get_context("spawn"), {}
+    for variant in VARIANTS:
+        ours, theirs = context.Pipe()
+        process = context.Process(target=serve, args=(variant, given, theirs), daemon=True)
+        process.start()
+        assert ours.recv() == "ready"
+        workers[variant] = ours
+    rows = []
+    for turn in range(given.repeats + 1):
+        for variant, pipe in workers.items():
+            pipe.send(True)
+            rows.append([turn, variant, *pipe.recv()])
+    for pipe in workers.values():
+        pipe.send(False)
+    table = pd.DataFrame(rows, columns=["turn", "variant", "seconds", "peak_mib"])
+    plain = table[table.variant == "plain"].set_index("turn").seconds
+    return table.assign(ratio=table.seconds / table.turn.map(plain)).query("turn > 0")
+
+
+def summary(table: pd.DataFrame) -> pd.DataFrame:
+    """Median and quartiles of the ratio, and the highest peak."""
+    by = table.groupby("variant", sort=False)
+    ratios = by.ratio.quantile([0.25, 0.5, 0.75]).unstack().set_axis(["lower", "median", "upper"], axis=1)
+    return ratios.assign(seconds=by.seconds.median(), peak_mib=by.peak_mib.max())
+
+
+def draw(found: pd.DataFrame, path: Path) -> None:
+    """Ratios of all variants, with quartiles."""
+    from matplotlib import pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
+    spread = np.abs(found[["lower", "upper"]].to_numpy().T - found["median"].to_numpy())
+    axes.barh(found.index, found["median"], xerr=spread, color="#4c72b0")
+    axes.axvline(1, color="black", linewidth=0.8)
+    axes.invert_yaxis()
+    axes.set_xlabel("time per expression, ratio to a plain forward pass")
+    figure.savefig(path, dpi=120)
+
+
+def main() -> None:
+    """Prints and writes the table, and draws it."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    parser.add_argument("--geometry", default="small", choices=list(GEOMETRIES))
+    parser.add_argument("--threads", type=int, default=2)
+    given = parser.parse_args()
+    table = measured(given)
+    name = f"capture-{given.geometry}-{given.device}"
+    RESULTS.mkdir(exist_ok=True)
+    table.assign(threads=given.threads).round(4).to_csv(RESULTS / f"{name}.csv", index=False)
+    found = summary(table)
+    draw(found, RESULTS / f"{name}.png")
+    print(found.round(3).to_string())
+
+
+if __name__ == "__main__":
+    main()
