@@ -33,12 +33,41 @@ def scores(results: Results) -> str:
     return f"Acc@0.5 {percent(hits)} (random heads {percent(chance)}), cIoU {overlap}"
 
 
+def number_of_heads(results: Results) -> str:
+    values = ", ".join(f"{100 * results[f'res_ciou_k{k}']:.1f}" for k in (1, 3, 5))
+    return f"cIoU {values} %"
+
+
+def fixed_and_greedy(results: Results) -> str:
+    fixed, greedy = (percent(results[f"rec_acc50_{way}_both"]) for way in ("fixed", "greedy"))
+    return f"Acc@0.5 {fixed} fixed, {greedy} greedy"
+
+
+def threshold(results: Results) -> str:
+    same = percent(results["same_top3_threshold_share"])
+    return f"τ = {results['threshold']:.2f}, same three heads at {same} of these"
+
+
+def stability(results: Results) -> str:
+    return f"same three heads for {percent(results['same_top3_kept_share'])} of these"
+
+
+def smoothing(results: Results) -> str:
+    without, smoothed = (percent(results[f"rec_acc50_sigma{sigma}_kernel7"]) for sigma in ("0.0", "1.0"))
+    return f"Acc@0.5 {without} without, {smoothed} with"
+
+
 @pytest.mark.parametrize(
     ("notebook", "text"),
     [
         ("01_head_profiling", heads),
         ("02_iou_frequency_correlation", correlation),
         ("03_grounding", scores),
+        ("04_number_of_heads", number_of_heads),
+        ("05_selection_criteria", fixed_and_greedy),
+        ("06_threshold", threshold),
+        ("07_stability", stability),
+        ("08_smoothing", smoothing),
     ],
 )
 def test_the_specimens_column_is_the_committed_results(notebook: str, text: Callable[[Results], str]) -> None:
