@@ -125,6 +125,18 @@ def save_figure(figure: Figure, world: str, name: str) -> list[Path]:
     return paths
 
 
+def claim(world: str, what: str, holds: bool) -> None:
+    """Say whether a claim holds; on the specimen, whose outcome is known, it has to.
+
+    With another model or other data a claim that fails is a finding, and the notebook goes on.
+
+    Raises:
+        AssertionError: It does not hold, and the world is the specimen.
+    """
+    print(f"{what}: {'yes' if holds else 'NO'}")
+    assert holds or world != SPECIMEN, what
+
+
 def run_study(
     names: Sequence[str], parameters: Mapping[str, Any] | None = None, world: str = SPECIMEN
 ) -> Iterator[Finished]:

@@ -43,10 +43,28 @@ TOGETHER_BATCH, TOGETHER_TEXT = 8, 128
 """The same where the tower learns too: turns cost little beside all patches of a picture."""
 KEPT = 64
 """Patches kept of each picture, but for the last part of the training, which sees them all."""
-EASY, WHOLE = 0.15, 0.75
-"""Shares of the training after which scenes may be crowded, and from which on all patches are seen."""
 EARLY, LATE = (0.4, 0.6, 0.0, 0.0), (0.4, 0.2, 0.25, 0.15)
 """Shares of the styles while scenes are easy, and after."""
+
+
+@dataclass(frozen=True)
+class Course:
+    """What a training shows when; times are shares of its steps."""
+
+    easy: float
+    """Until when scenes have three objects at most."""
+    whole: float
+    """From when on all patches of a picture are seen."""
+    crowded: bool
+    """Whether a scene comes as often as it has pairs of objects to tell apart."""
+    styles: tuple[float, ...]
+    """Shares of the styles once scenes are no longer easy."""
+    rate: float
+    """Peak learning rate."""
+
+
+FIRST = Course(easy=0.15, whole=0.75, crowded=False, styles=LATE, rate=1.5e-3)
+CROWDED = Course(easy=0.0, whole=0.9, crowded=True, styles=(0.5, 0.2, 0.2, 0.1), rate=1e-3)
 
 
 def make_model(tokenizer: PreTrainedTokenizerFast) -> LlavaForConditionalGeneration:
@@ -147,10 +165,14 @@ def asked_of(scene: Scene, given: frozenset[str]) -> int:
 class Conversations(Dataset):
     """Batch `step` of the training: drawn from the seed and the step alone."""
 
-    def __init__(self, pool: ScenePool, features: np.ndarray, steps: int, seed: int) -> None:
-        self.pool, self.features, self.steps, self.seed = pool, features, steps, seed
+    def __init__(
+        self, pool: ScenePool, features: np.ndarray, steps: int, seed: int, course: Course = FIRST
+    ) -> None:
+        self.pool, self.features, self.steps, self.seed, self.course = pool, features, steps, seed, course
         self.tokenizer = make_tokenizer()
-        self.easy = np.flatnonzero([len(things) <= 3 for things in pool.things])
+        things = np.array([len(things) for things in pool.things])
+        late = things * (things - 1) if course.crowded else np.ones(len(things))
+        self.easy, self.late = ((chance / chance.sum()) for chance in (things <= 3, late))
 
     def __len__(self) -> int:
         return self.steps
@@ -158,13 +180,13 @@ class Conversations(Dataset):
     def __getitem__(self, step: int) -> Batch:
         rng = np.random.default_rng([self.seed, step])
         progress = step / self.steps
-        early, whole = progress < EASY, progress >= WHOLE
-        count = BATCH // 2 if whole else BATCH
-        scenes = np.sort(rng.choice(self.easy if early else len(self.pool.things), count, replace=False))
+        early, whole = progress < self.course.easy, progress >= self.course.whole
+        count, chance = BATCH // 2 if whole else BATCH, self.easy if early else self.late
+        scenes = np.sort(rng.choice(len(chance), count, replace=False, p=chance))
         kept = PATCHES if whole else KEPT
         seen = np.sort([rng.permutation(PATCHES)[:kept] for _ in scenes], axis=1)
         turns = [
-            pack_turns(self.pool.scene(i), self.tokenizer, EARLY if early else LATE, rng)
+            pack_turns(self.pool.scene(i), self.tokenizer, EARLY if early else self.course.styles, rng)
             for i in scenes.tolist()
         ]
         features = np.stack([self.features[i][patches] for i, patches in zip(scenes, seen, strict=True)])
@@ -202,16 +224,28 @@ def train_answers(
 ) -> tuple[LlavaForConditionalGeneration, list[dict[str, float]]]:
     """Train projector and decoder on a frozen tower, or resume; gives the model and its training curve."""
     torch.manual_seed(seed)
-    model = make_model(make_tokenizer()).to(device)
+    model = make_model(make_tokenizer())
     model.model.vision_tower.load_state_dict(tower.state_dict())
+    return model, train_decoder(pool, model, FIRST, steps, folder / "answers.ckpt", seed, device)
+
+
+def train_decoder(
+    pool: ScenePool,
+    model: LlavaForConditionalGeneration,
+    course: Course,
+    steps: int,
+    checkpoint: Path,
+    seed: int,
+    device: str = "cpu",
+) -> list[dict[str, float]]:
+    """Train projector and decoder in place, the tower frozen, or resume; gives the training curve."""
+    features = frozen_features(pool, model.model.vision_tower, checkpoint.with_suffix(".npy"))
+    model.to(device).requires_grad_(True)
     model.model.vision_tower.requires_grad_(False)
     learners = nn.ModuleList([model.model.multi_modal_projector, model.model.language_model, model.lm_head])
-    batches = Conversations(pool, frozen_features(pool, tower, folder), steps, seed)
     model.model.language_model.compile(dynamic=False)
-    curve = train(
-        learners, batches, partial(answer_loss, model), 1.5e-3, folder / "answers.ckpt", seed, device
-    )
-    return model, curve
+    batches = Conversations(pool, features, steps, seed, course)
+    return train(learners, batches, partial(answer_loss, model), course.rate, checkpoint, seed, device)
 
 
 def train_together(
@@ -232,9 +266,8 @@ def train_together(
 
 
 @torch.inference_mode()
-def frozen_features(pool: ScenePool, tower: CLIPVisionModel, folder: Path) -> np.ndarray:
+def frozen_features(pool: ScenePool, tower: CLIPVisionModel, path: Path) -> np.ndarray:
     """Patch features of all scenes, `scenes × patches × width`, half precision, on disk."""
-    path = folder / "features.npy"
     if not path.exists():
         shape = (len(pool.things), PATCHES, VISION.hidden_size)
         store = np.lib.format.open_memmap(path.with_suffix(".part"), "w+", np.float16, shape)

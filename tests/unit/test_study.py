@@ -263,3 +263,11 @@ def test_heads_are_shown_with_their_share() -> None:
 def test_headlines_are_named_once() -> None:
     names = [(headline.notebook, headline.key) for headline in HEADLINES]
     assert len(names) == len(set(names))
+
+
+def test_a_claim_has_to_hold_on_the_specimen_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    study.claim("specimen", "heads are few", True)
+    study.claim("another", "heads are few", False)
+    assert capsys.readouterr().out == "heads are few: yes\nheads are few: NO\n"
+    with pytest.raises(AssertionError, match="heads are few"):
+        study.claim("specimen", "heads are few", False)
