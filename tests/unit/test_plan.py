@@ -112,7 +112,7 @@ def test_presets_fit_the_notebooks_and_name_known_models(name: str) -> None:
     assert Path(preset["segmenter"]).name in SEGMENTERS
     given = {"model", "revision", "prompt", "data", "samples", "held_out", "segmenter", "dtype", "batch"}
     assert given <= preset.keys()
-    assert re.fullmatch("[0-9a-f]{40}|main", preset["revision"])
+    assert re.fullmatch("[0-9a-f]{40}", preset["revision"])
 
 
 def test_the_presets_asked_for_are_there() -> None:
