@@ -15,12 +15,13 @@ from transformers import PreTrainedTokenizerBase, ProcessorMixin
 from locheads.errors import LocheadsError
 
 SYSTEM = (
-    "A chat between a curious user and an artificial intelligence assistant. "
-    "The assistant gives helpful, detailed, and polite answers to the user's questions."
+    "You are a helpful language and vision assistant. "
+    "You are able to understand the visual content that the user provides, "
+    "and assist the user with a variety of tasks using natural language."
 )
-"""The system sentence of LLaVA-1.5."""
+"""The system sentence of the release: its conversation template is called `referseg`."""
 
-PROMPTS = {"release": SYSTEM + " {image}\n{expression}", "plain": "{image}\n{expression}"}
+PROMPTS = {"release": SYSTEM + "\n{image}\n{expression}", "plain": "{image}\n{expression}"}
 """The prompts that have a name; `chat` is a third one, the model's own chat template."""
 
 Query = Literal["expression", "last"]
