@@ -15,9 +15,9 @@ from PIL import Image
 
 from locheads.files import replacing
 from locheads.lvlm import Lvlm
-from locheads.specimen.answers import asked_of
 from locheads.specimen.expressions import ATTRIBUTES, STYLES, answer, refer
 from locheads.specimen.scenes import draw_scene
+from locheads.specimen.turns import asked_of
 from locheads.specimen.weights import verify
 
 HELD_OUT = 1_003

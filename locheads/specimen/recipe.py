@@ -14,7 +14,7 @@ from transformers import CLIPVisionConfig, CLIPVisionModel, LlavaForConditionalG
 from locheads.errors import LocheadsError
 from locheads.files import replacing
 from locheads.lvlm import load_lvlm
-from locheads.specimen.answers import train_answers, train_together
+from locheads.specimen.answers import deepened, train_answers, train_decoder, train_together
 from locheads.specimen.card import answers_table, curve_table, held_out_answers, ious_table, write_card
 from locheads.specimen.questions import train_questions
 from locheads.specimen.segmenter import (
@@ -27,6 +27,7 @@ from locheads.specimen.segmenter import (
 from locheads.specimen.tags import train_tags
 from locheads.specimen.tower import COARSE, VISION, enlarged
 from locheads.specimen.training import ScenePool, make_pool
+from locheads.specimen.turns import CROWDED, DEEPER
 from locheads.specimen.vocabulary import make_processor
 from locheads.specimen.weights import WEIGHTS, seal
 
@@ -41,6 +42,8 @@ STEPS = {
     "finer": 1_000,
     "answers": 4_400,
     "together": 800,
+    "crowded": 5_000,
+    "deeper": 900,
     "segmenter": 1_800,
 }
 """Parts in order, and their optimiser steps."""
@@ -62,6 +65,8 @@ def train_part(part: str) -> None:
         "finer": _finer,
         "answers": _answers,
         "together": _together,
+        "crowded": _crowded,
+        "deeper": _deeper,
         "segmenter": _segmenter,
     }
     makers[part](device)
@@ -90,22 +95,54 @@ def _finer(device: str) -> None:
 
 def _answers(device: str) -> None:
     model, curve = train_answers(_pool(), _tower("finer"), STEPS["answers"], WORK, device=device)
-    model.cpu().save_pretrained(WORK / "answers")
-    with replacing(WORK / "answers.json") as part:
-        part.write_text(json.dumps(curve), encoding="utf-8")
+    _keep(model, curve, "answers")
 
 
 def _together(device: str) -> None:
-    model = LlavaForConditionalGeneration.from_pretrained(_there(WORK / "answers", "answers"))
-    curve = train_together(_pool(), model.train(), STEPS["together"], WORK, device=device)
-    model.cpu().eval().save_pretrained(LVLM)
+    model = _model("answers")
+    _keep(model, train_together(_pool(), model, STEPS["together"], WORK, device=device), "together")
+
+
+def _crowded(device: str) -> None:
+    model = _model("together")
+    steps, checkpoint = STEPS["crowded"], WORK / "crowded.ckpt"
+    _keep(model, train_decoder(_pool(), model, CROWDED, steps, checkpoint, seed=3, device=device), "crowded")
+
+
+def _deeper(device: str) -> None:
+    torch.manual_seed(4)
+    model = deepened(_model("crowded"))
+    steps, checkpoint = STEPS["deeper"], WORK / "deeper.ckpt"
+    _keep(model, train_decoder(_pool(), model, DEEPER, steps, checkpoint, seed=5, device=device), "deeper")
+    model.save_pretrained(LVLM)
     make_processor(VISION.image_size, VISION.patch_size).save_pretrained(LVLM)
     seal(LVLM)
-    before = json.loads((WORK / "answers.json").read_text(encoding="utf-8"))
-    curve = [*before, *({**row, "step": row["step"] + STEPS["answers"]} for row in curve)]
     stages = ", ".join(f"{part} {steps:,} steps" for part, steps in STEPS.items() if part != "segmenter")
     results = answers_table(held_out_answers(load_lvlm("specimen")))
-    write_card(LVLM, SCENES, stages, results, curve_table(curve, every=4))
+    write_card(LVLM, SCENES, stages, results, curve_table(_curve(), every=8))
+
+
+def _keep(model: LlavaForConditionalGeneration, curve: list[dict[str, float]], part: str) -> None:
+    """Save a model and the curve of the part that trained it."""
+    model.cpu().eval().save_pretrained(WORK / part)
+    with replacing(WORK / f"{part}.json") as file:
+        file.write_text(json.dumps(curve), encoding="utf-8")
+
+
+def _model(part: str) -> LlavaForConditionalGeneration:
+    """The model as a part left it, ready to learn on."""
+    return LlavaForConditionalGeneration.from_pretrained(_there(WORK / part, part)).train()
+
+
+def _curve() -> list[dict[str, float]]:
+    """The curves of all parts that train the decoder, one after another."""
+    rows: list[dict[str, float]] = []
+    before = 0
+    for part in ("answers", "together", "crowded", "deeper"):
+        curve = json.loads((WORK / f"{part}.json").read_text(encoding="utf-8"))
+        rows += [{**row, "step": row["step"] + before} for row in curve]
+        before += STEPS[part]
+    return rows
 
 
 def _segmenter(device: str) -> None:

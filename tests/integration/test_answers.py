@@ -10,10 +10,12 @@ import torch
 from PIL import Image
 from transformers import LlavaForConditionalGeneration
 
-from locheads.specimen.answers import PATCHES, Turns, answer_logits, make_model, pack_turns, turn_mask
+from locheads.specimen.answers import LAYERS, answer_logits, deepened, make_model, turn_mask
 from locheads.specimen.expressions import STYLES
 from locheads.specimen.scenes import Scene, draw_scene
 from locheads.specimen.tower import VISION
+from locheads.specimen.training import ScenePool
+from locheads.specimen.turns import CROWDED, PATCHES, Conversations, Turns, pack_turns
 from locheads.specimen.vocabulary import make_processor, make_tokenizer
 
 EVEN = (0.25, 0.25, 0.25, 0.25)
@@ -89,3 +91,21 @@ def test_styles_have_their_shares(scene: Scene) -> None:
     places = make_tokenizer().convert_tokens_to_ids(["left", "right", "top", "bottom"])
     first = [only.tokens[only.turn == n][0] for n in range(only.turn.max() + 1)]
     assert not set(first) & set(places) and len(STYLES) == 4
+
+
+@torch.no_grad()
+def test_more_layers_are_the_same_function_at_first(model: LlavaForConditionalGeneration) -> None:
+    deeper = deepened(model).eval()
+    layers = deeper.model.language_model.layers
+    assert len(layers) == LAYERS > len(model.model.language_model.layers)
+    tokens = torch.arange(5, 25)[None]
+    assert torch.equal(deeper(input_ids=tokens).logits, model(input_ids=tokens).logits)
+    assert layers[-1].self_attn.q_proj.weight.std() > 0.01
+
+
+def test_scenes_come_as_often_as_they_have_pairs_to_tell_apart() -> None:
+    things = [draw_scene(np.random.default_rng(seed)).things for seed in range(12)]
+    pool = ScenePool(np.empty(0), things)
+    chance = Conversations(pool, np.empty(0), steps=1, seed=0, course=CROWDED).late
+    two, four = (next(i for i, seen in enumerate(things) if len(seen) == n) for n in (2, 4))
+    assert chance.sum() == pytest.approx(1) and chance[four] == pytest.approx(6 * chance[two])
