@@ -42,6 +42,7 @@ nbval: $(INSTALLED)
 bench: $(INSTALLED)
 	$(BIN)/python benchmarks/analysis.py
 	$(BIN)/python benchmarks/capture.py
+	$(BIN)/python benchmarks/capture.py --sweep --repeats 3
 
 notebooks: $(INSTALLED)
 	$(BIN)/locheads run --in-place

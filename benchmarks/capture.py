@@ -3,12 +3,15 @@
     make bench                                                        # or
     python benchmarks/capture.py --repeats 9
     python benchmarks/capture.py --device cuda --geometry llava-1.5-7b
+    python benchmarks/capture.py --sweep                              # see scaling.py
 
 Each variant runs in a process of its own, for its peak memory; the processes take turns, so that a turn's
 figures are of the same minute. What counts is the ratio to `plain` within a turn, a forward pass of the same
 model and expressions with torch's fused attention:
 
 - `eager`: `output_attentions=True`, as the paper's release;
+- `vl-saliency`: that package's extractor without gradients, one expression at a time, as it wants; only where
+  it is installed (`pip install -e '.[bench]'`);
 - `capture`: rows of all heads; `heads`: of three heads, the deepest in the middle layer;
 - `shared N`, `shared heads N`: N expressions of one image, seconds per expression.
 
@@ -21,6 +24,7 @@ its memory, when the model was loaded.
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import multiprocessing as mp
 import resource
 import time
@@ -33,6 +37,7 @@ import locheads._torchvision  # noqa: F401
 
 import numpy as np
 import pandas as pd
+import scaling
 import torch
 import transformers
 from PIL import Image
@@ -49,7 +54,8 @@ GEOMETRIES = {
 }
 """Layers, width, inner width and heads of decoder and encoder."""
 SHARED = (1, 3, 7, 15)
-VARIANTS = ["plain", "eager", "capture", "heads", *(f"shared {n}" for n in SHARED)]
+RIVALS = ["vl-saliency"] if importlib.util.find_spec("vl_saliency") else []
+VARIANTS = ["plain", "eager", *RIVALS, "capture", "heads", *(f"shared {n}" for n in SHARED)]
 VARIANTS += [f"shared heads {n}" for n in SHARED]
 WORDS = ["the", "small", "red", "ring", "on", "the", "left", "of", "a", "large", "blue", "striped", "star"]
 
@@ -63,11 +69,12 @@ def _sizes(layers: int, width: int, inner: int, heads: int) -> dict[str, int]:
     }
 
 
-def made(geometry: str, device: str, attention: str) -> Lvlm:
-    """A LLaVA with random weights."""
+def made(geometry: str, device: str, attention: str, side: int = 24, layers: int | None = None) -> Lvlm:
+    """A LLaVA with random weights, `side × side` image tokens, and as many layers as its geometry says."""
     from tokenizers import Tokenizer, models, pre_tokenizers
 
     text, vision = GEOMETRIES[geometry]
+    text, pixels = (layers or text[0], *text[1:]), 14 * side
     words = Tokenizer(
         models.WordLevel({word: i for i, word in enumerate(["?", "<image>", *sorted(set(WORDS))])}, "?")
     )
@@ -76,7 +83,7 @@ def made(geometry: str, device: str, attention: str) -> Lvlm:
     tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_object=words, pad_token="?")
     config = transformers.LlavaConfig(
         text_config=transformers.LlamaConfig(**_sizes(*text), vocab_size=32064, max_position_embeddings=4096),
-        vision_config=transformers.CLIPVisionConfig(**_sizes(*vision), image_size=336, patch_size=14),
+        vision_config=transformers.CLIPVisionConfig(**_sizes(*vision), image_size=pixels, patch_size=14),
         image_token_index=1,
     )
     dtype = torch.bfloat16 if device == "cuda" else torch.float32
@@ -85,8 +92,8 @@ def made(geometry: str, device: str, attention: str) -> Lvlm:
         model = transformers.AutoModelForImageTextToText.from_config(
             config, dtype=dtype, attn_implementation={"text_config": attention}
         )
-    side = {"height": 336, "width": 336}
-    images = transformers.CLIPImageProcessor(size={"shortest_edge": 336}, crop_size=side)
+    square = {"height": pixels, "width": pixels}
+    images = transformers.CLIPImageProcessor(size={"shortest_edge": pixels}, crop_size=square)
     processor = transformers.LlavaProcessor(
         images,
         tokenizer,
@@ -97,13 +104,34 @@ def made(geometry: str, device: str, attention: str) -> Lvlm:
     return Lvlm(geometry, model.eval(), processor, "<image> {expression}", FAMILIES["llava"])
 
 
+def noise(pixels: int) -> Image.Image:
+    """A square picture."""
+    return Image.fromarray(np.random.default_rng(0).integers(0, 256, (pixels, pixels, 3), np.uint8))
+
+
+def texts(number: int) -> list[str]:
+    """So many expressions, of three words and more."""
+    return [" ".join(WORDS[: 3 + i % 8]) for i in range(number)]
+
+
+def saliency(lvlm: Lvlm, image: Image.Image, expressions: list[str]) -> list[torch.Tensor]:
+    """Maps of all heads through vl-saliency, `layer × head × row × column` for each expression."""
+    from vl_saliency import SaliencyExtractor
+
+    extractor, maps = SaliencyExtractor(lvlm.model, lvlm.processor, store_grads=False), []
+    for expression in expressions:
+        encoded = lvlm.encode([image], [expression])
+        traced = extractor.capture(None, **encoded.inputs)
+        maps.append(traced.attn[0][:, :, int(encoded.query[0])])
+    return maps
+
+
 def runner(variant: str, geometry: str, device: str) -> tuple[Callable[[], Any], int]:
     """What a variant runs, and for how many expressions; texts differ in length, so they are padded."""
     number = int(variant.split()[-1]) if variant.startswith("shared") else 4
-    attention = {"plain": "sdpa", "eager": "eager"}.get(variant, ATTENTION)
+    attention = {"plain": "sdpa", "eager": "eager", "vl-saliency": "eager"}.get(variant, ATTENTION)
     lvlm = made(geometry, device, attention)
-    noise = np.random.default_rng(0).integers(0, 256, (336, 336, 3), np.uint8)
-    image, expressions = Image.fromarray(noise), [" ".join(WORDS[: 3 + i % 8]) for i in range(number)]
+    image, expressions = noise(336), texts(number)
     middle = lvlm.layers // 2
     heads = [(middle, 0), (middle, 1), (middle - 1, 0)] if "heads" in variant else None
 
@@ -116,6 +144,8 @@ def runner(variant: str, geometry: str, device: str) -> tuple[Callable[[], Any],
 
     if variant in ("plain", "eager"):
         return forward, number
+    if variant == "vl-saliency":
+        return lambda: saliency(lvlm, image, expressions), number
     if variant.startswith("shared"):
         return lambda: capture_image(lvlm, image, expressions, heads), number
     return lambda: capture(lvlm, [image] * number, expressions, heads), number
@@ -169,6 +199,27 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
     return ratios.assign(seconds=by.seconds.median(), peak_mib=by.peak_mib.max())
 
 
+def swept(given: argparse.Namespace) -> pd.DataFrame:
+    """One row a point and way: seconds and operations per expression."""
+    torch.set_num_threads(given.threads)
+    text, vision = (scaling.Sizes(*sizes) for sizes in GEOMETRIES[given.geometry])
+    known: dict[tuple[scaling.Setting, str], float] = {}
+    rows = []
+    for axis, setting in scaling.settings():
+        side, some = round(setting.tokens**0.5), texts(setting.expressions)
+        words = round(np.mean([len(one.split()) for one in some]))
+        for way in scaling.WAYS:
+            if (setting, way) not in known:
+                attention = "sdpa" if way == "plain" else ATTENTION
+                lvlm = made(given.geometry, given.device, attention, side, setting.layers)
+                cuda, image = given.device == "cuda", noise(14 * side)
+                known[setting, way] = scaling.seconds(way, lvlm, image, some, given.repeats, cuda)
+            counted = scaling.operations(way, setting, text, vision, words, 32064)
+            rows.append([axis, getattr(setting, axis), way, known[setting, way], counted])
+    table = pd.DataFrame(rows, columns=["axis", "value", "way", "seconds", "operations"])
+    return scaling.relative(table)
+
+
 def draw(found: pd.DataFrame, path: Path) -> None:
     """Ratios of all variants, with quartiles."""
     from matplotlib import pyplot as plt
@@ -185,14 +236,23 @@ def draw(found: pd.DataFrame, path: Path) -> None:
 def main() -> None:
     """Prints and writes the table, and draws it."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument(
+        "--sweep", action="store_true", help="tokens, expressions and layers, as in scaling.py"
+    )
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     parser.add_argument("--geometry", default="small", choices=list(GEOMETRIES))
     parser.add_argument("--threads", type=int, default=2)
     given = parser.parse_args()
-    table = measured(given)
-    name = f"capture-{given.geometry}-{given.device}"
+    name = f"{'scaling' if given.sweep else 'capture'}-{given.geometry}-{given.device}"
     RESULTS.mkdir(exist_ok=True)
+    if given.sweep:
+        table = swept(given)
+        table.assign(threads=given.threads).to_csv(RESULTS / f"{name}.csv", index=False, float_format="%.5g")
+        scaling.draw(table, RESULTS / f"{name}.png")
+        print(table.round(3).to_string(index=False))
+        return
+    table = measured(given)
     table.assign(threads=given.threads).round(4).to_csv(RESULTS / f"{name}.csv", index=False)
     found = summary(table)
     draw(found, RESULTS / f"{name}.png")

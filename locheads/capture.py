@@ -84,6 +84,17 @@ def capture_each(
     ]
 
 
+def on_host(maps: Sequence[Float[torch.Tensor, "*heads row column"]]) -> list[torch.Tensor]:
+    """The maps in main memory, single precision, with one wait for a CUDA device, not one a tensor."""
+    ready = [one.float() for one in maps]
+    if not any(one.is_cuda for one in ready):
+        return [one.cpu() for one in ready]
+    host = [torch.empty(one.shape, pin_memory=True).copy_(one, non_blocking=True) for one in ready]
+    for device in {one.device for one in ready}:
+        torch.cuda.synchronize(device)
+    return host
+
+
 @dataclass(frozen=True)
 class Wanted:
     """Heads by layer, None for all of a layer, and the order in which they are given."""

@@ -1,4 +1,4 @@
-"""The `locheads` command: run the study, ground one picture, profile a model, write the data, train.
+"""The `locheads` command: run the study, sweep, ground one picture, profile a model, write data, train.
 
 A problem that the user can mend is one line on stderr and exit status 2. Everything heavy is imported
 inside the commands, so that `--help` answers at once.
@@ -89,6 +89,36 @@ def run(
         if in_place:
             study.refresh(one)
     typer.echo("\n" + headlines.report(finished, world or named or study.SPECIMEN))
+
+
+@app.command()
+def sweep(
+    file: Annotated[Path, typer.Argument(help="YAML file with `notebook`, `grid` and perhaps `base`.")],
+    workers: Annotated[int | None, typer.Option(min=1, help="So many Dask workers on this machine.")] = None,
+    scheduler: Annotated[
+        str | None, typer.Option(help="Workers of a Dask scheduler, as in `tcp://host:8786`.")
+    ] = None,
+) -> None:
+    """Run one notebook over a grid of parameters, each point in a world of its own.
+
+    All points are checked before the first runs. Points that are done already are left as they are, and one
+    that fails does not stop the others. The table of all points goes to `results/FILE.csv`.
+
+    Example: a file `heads.yaml` with the lines `notebook: 03` and `grid: {k: [1, 3, 5]}`, then
+    `locheads sweep heads.yaml --workers 2`
+    """
+    from locheads.sweep import read_sweep, run_sweep, write_table
+
+    points, failed = read_sweep(file), []
+    for number, (point, wrong) in enumerate(run_sweep(points, workers, scheduler), 1):
+        typer.echo(f"[{number}/{len(points)}] {point.world}: {'failed' if wrong else 'done'}")
+        if wrong:
+            failed.append(f"{point.world}: {wrong}")
+    table = write_table(file, points)
+    if failed:
+        some = f"{len(failed)} of {len(points)} points failed, the others are in {table}"
+        raise LocheadsError(f"{some}: {'; '.join(failed)}")
+    typer.echo(f"{len(points)} points: {table}")
 
 
 @app.command()

@@ -21,11 +21,12 @@ from locheads.metrics import (
     paired_difference_interval,
     resample_means,
 )
-from locheads.profile import coverage_of, maps_of, true_mask
+from locheads.profile import BATCH, coverage_of, maps_of, true_mask
 from locheads.progress import progress
 from locheads.samples import Sample
 from locheads.segmentation import Segmenter
 from locheads.selection import Head, take_heads
+from locheads.store import by_image
 
 Heads = tuple[Head, ...]
 
@@ -117,6 +118,9 @@ def evaluate(
 ) -> pd.DataFrame:
     """Capture and ground every sample with `heads`, and with each of the rival choices.
 
+    Only maps of these heads are captured: the model is run no further than the deepest of them. Samples of an
+    image are captured together.
+
     Args:
         lvlm: The frozen model.
         segmenter: Turns boxes into masks; the box is its only prompt.
@@ -129,8 +133,17 @@ def evaluate(
         `variant`.
     """
     choices = [("localization", 0, heads), *(("random", draw, rival) for draw, rival in enumerate(rivals))]
-    variants = {f"{name} {draw}": Variant(chosen) for name, draw, chosen in choices}
-    outcomes = evaluate_variants(lvlm, segmenter, samples, maps_of(lvlm, samples), variants)
+    union = sorted({head for _, _, chosen in choices for head in chosen})
+    place = {head: Head(0, number) for number, head in enumerate(union)}  # as if all were of one layer
+    variants = {
+        f"{name} {draw}": Variant(tuple(map(place.__getitem__, some))) for name, draw, some in choices
+    }
+    order = by_image(samples, BATCH)
+    ordered = [samples[position] for position in order]
+    maps = (some[None] for some in maps_of(lvlm, ordered, heads=union))
+    outcomes = evaluate_variants(lvlm, segmenter, ordered, maps, variants)
+    rows = np.argsort(order)[:, None] * len(choices) + np.arange(len(choices))  # in the order given
+    outcomes = outcomes.iloc[rows.ravel()].reset_index(drop=True)
     names, draws, _ = zip(*choices, strict=True)
     told_apart = {"heads": names * len(samples), "draw": draws * len(samples)}
     return outcomes.drop(columns="variant").assign(**told_apart)

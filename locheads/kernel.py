@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import nbformat
 from jupyter_client.kernelspec import KernelSpecManager
@@ -30,6 +32,13 @@ class OwnKernel(AsyncKernelManager):
     @default("transport")
     def _sockets_of_this_machine(self) -> str:
         return "tcp" if os.name == "nt" else "ipc"
+
+    @default("ip")
+    def _sockets_of_this_kernel(self) -> str:
+        # jupyter_client's own choice is one name for all kernels of a folder: two that start together mix.
+        return (
+            str(Path(tempfile.gettempdir()) / f"locheads-{uuid4().hex}") if os.name != "nt" else "127.0.0.1"
+        )
 
     @default("kernel_spec_manager")
     def _only_the_native_kernel(self) -> KernelSpecManager:

@@ -11,7 +11,7 @@ import torch
 import xarray as xr
 from jaxtyping import Bool, Float
 
-from locheads.capture import capture_each
+from locheads.capture import Heads, capture_each, on_host
 from locheads.criteria import attention_sum, spatial_entropy
 from locheads.errors import LocheadsError
 from locheads.grounding import iou_per_head
@@ -75,17 +75,20 @@ def judged(lvlm: Lvlm, samples: Sequence[Sample], batch: int) -> dict[str, np.nd
     return {"maps": maps, "attention_sum": sums, "spatial_entropy": entropies, "iou": iou}
 
 
-def maps_of(lvlm: Lvlm, samples: Sequence[Sample], batch: int = BATCH) -> Iterator[np.ndarray]:
+def maps_of(
+    lvlm: Lvlm, samples: Sequence[Sample], batch: int = BATCH, heads: Heads | None = None
+) -> Iterator[np.ndarray]:
     """Maps of all heads, one sample after another: `layer × head × row × column`, single precision.
 
     An image that several samples of a batch share is read once, and computed once where the family allows.
+    With `heads` given, theirs only, `head × row × column`; the model is run no further than the deepest.
     """
     for start in range(0, len(samples), batch):
-        for maps in _captured(lvlm, samples[start : start + batch]):
-            yield maps.float().cpu().numpy()
+        captured = _captured(lvlm, samples[start : start + batch], heads)
+        yield from (one.numpy() for one in on_host(captured))
 
 
-def _captured(lvlm: Lvlm, samples: Sequence[Sample]) -> list[torch.Tensor]:
+def _captured(lvlm: Lvlm, samples: Sequence[Sample], wanted: Heads | None) -> list[torch.Tensor]:
     """Maps of a batch: images with several samples each on their own, the others together."""
     images = defaultdict(list)
     for place, sample in enumerate(samples):
@@ -97,11 +100,11 @@ def _captured(lvlm: Lvlm, samples: Sequence[Sample]) -> list[torch.Tensor]:
     found: dict[int, torch.Tensor] = {}
     for places in several:
         expressions = [samples[place].expression for place in places]
-        maps = capture_image(lvlm, pictures[samples[places[0]].image_id], expressions)
+        maps = capture_image(lvlm, pictures[samples[places[0]].image_id], expressions, wanted)
         found |= zip(places, maps, strict=True)
     if single:
         some = [samples[place] for place in single]
-        each = capture_each(lvlm, [pictures[s.image_id] for s in some], [s.expression for s in some])
+        each = capture_each(lvlm, [pictures[s.image_id] for s in some], [s.expression for s in some], wanted)
         found |= zip(single, each, strict=True)
     return [found[place] for place in range(len(samples))]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,9 +12,11 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tiny_models import save
+from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import LlavaForConditionalGeneration
 
-from locheads.capture import capture
+from locheads.capture import capture, on_host
 from locheads.errors import LocheadsError
 from locheads.lvlm import Lvlm, load_lvlm
 from locheads.prefix import capture_image
@@ -93,6 +96,56 @@ def test_the_vision_encoder_reads_a_shared_image_once(lvlm: Lvlm, images: list[I
     capture_image(lvlm, images[0], EXPRESSIONS)
     hook.remove()
     assert seen == [1]
+
+
+@pytest.mark.parametrize("run", [capture, lambda lvlm, images, *rest: capture_image(lvlm, images[0], *rest)])
+def test_nothing_waits_for_the_device_layer_by_layer(lvlm: Lvlm, images: list[Image.Image], run: Run) -> None:
+    """Reading a value (`item`, `tolist`, an `if`, a mask as index) makes a GPU's queue run dry."""
+    counts = []
+    for layer in (0, 5):
+        with _Reads() as reads:
+            run(lvlm, images, EXPRESSIONS, [(layer, head) for head in range(8)])
+        counts.append(reads.seen)
+    assert counts[0] == counts[1]
+
+
+class _Reads(TorchDispatchMode):
+    """Counts what has to wait for results: values read, and outcomes whose size depends on values."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen = Counter[str]()
+
+    def __torch_dispatch__(self, func: object, types: object, args: tuple = (), kwargs: dict | None = None):
+        name = str(func)
+        if any(wait in name for wait in ("_local_scalar_dense", "nonzero", "masked_select", "unique")):
+            self.seen[name] += 1
+        return func(*args, **(kwargs or {}))  # type: ignore[operator]
+
+
+def test_a_value_read_in_a_layer_would_be_seen() -> None:
+    with _Reads() as reads:
+        torch.arange(3).sum().item()
+        torch.arange(3)[torch.tensor([True, False, True])]
+    assert sum(reads.seen.values()) == 2
+
+
+def test_half_precision_models_give_rows_in_single_precision(tmp_path: Path) -> None:
+    folder = save("llava", tmp_path)
+    picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (48, 48, 3), np.uint8))
+    half, single = (
+        capture(load_lvlm(str(folder), dtype=dtype), [picture] * 2, EXPRESSIONS[:2])
+        for dtype in ("bfloat16", "float32")
+    )
+    assert half.dtype == single.dtype == torch.float32
+    assert not torch.equal(half, half.bfloat16().float())  # rows were never rounded to bfloat16
+    torch.testing.assert_close(half, single, atol=0.1, rtol=0)
+
+
+def test_maps_in_main_memory_are_the_same_in_single_precision() -> None:
+    maps = [torch.rand(2, 3, 4, dtype=dtype) for dtype in (torch.float32, torch.bfloat16)]
+    for one, kept in zip(maps, on_host(maps), strict=True):
+        assert kept.dtype == torch.float32 and torch.equal(kept, one.float())
 
 
 def test_heads_that_are_not_there_are_refused(lvlm: Lvlm, images: list[Image.Image]) -> None:

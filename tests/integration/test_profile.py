@@ -72,7 +72,9 @@ def captured(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Capture is a quick stand-in; the list grows by the expressions that it was asked for."""
     asked: list[str] = []
 
-    def stand_in(lvlm: Lvlm, images: list[Image.Image], expressions: list[str]) -> list[torch.Tensor]:
+    def stand_in(
+        lvlm: Lvlm, images: list[Image.Image], expressions: list[str], heads: None
+    ) -> list[torch.Tensor]:
         asked.extend(expressions)
         seeds = [int(np.asarray(i).sum()) + 7 * len(e) for i, e in zip(images, expressions, strict=True)]
         shape, share = (8, 8, *lvlm.grid), 1 / np.prod(lvlm.grid)
@@ -81,7 +83,7 @@ def captured(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     monkeypatch.setattr(profiling, "capture_each", stand_in)
     monkeypatch.setattr(
-        profiling, "capture_image", lambda lvlm, image, some: stand_in(lvlm, [image] * len(some), some)
+        profiling, "capture_image", lambda lvlm, image, some, h: stand_in(lvlm, [image] * len(some), some, h)
     )
     return asked
 
@@ -95,6 +97,23 @@ def test_maps_come_in_the_order_of_the_samples_also_where_images_are_shared(
     assert min(counts.values()) == 1 < max(counts.values())
     alone = [capture(lvlm, [s.image], [s.expression])[0].numpy() for s in some]
     np.testing.assert_allclose(list(profiling.maps_of(lvlm, some)), alone, atol=1e-5)
+
+
+def test_maps_of_some_heads_stop_at_the_deepest_and_are_those_of_all(
+    lvlm: Lvlm, samples: list[Sample]
+) -> None:
+    heads = [(3, 2), (0, 7), (3, 0)]
+    every = [one[[3, 0, 3], [2, 7, 0]] for one in profiling.maps_of(lvlm, samples[:5])]
+    ran = Counter[int]()
+    hooks = [
+        layer.register_forward_pre_hook(lambda *_, number=number: ran.update([number]))
+        for number, layer in enumerate(lvlm.model.model.language_model.layers)
+    ]
+    some = list(profiling.maps_of(lvlm, samples[:5], heads=heads))
+    for hook in hooks:
+        hook.remove()
+    assert set(ran) == {0, 1, 2, 3}
+    np.testing.assert_allclose(some, every, atol=1e-6)
 
 
 def bytes_of(folder: Path) -> dict[str, bytes]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -111,15 +112,29 @@ def test_as_many_maps_as_samples_are_wanted(samples, maps):
 
 
 def test_heads_and_rivals_are_variants_of_fresh_maps(samples, maps, monkeypatch):
-    monkeypatch.setattr(evaluation, "maps_of", lambda lvlm, samples: iter(maps))
+    samples[2] = replace(samples[2], image_id="another")
+    samples.insert(1, replace(samples[2], sample_id="s3", box=(0.0, 3.0, 8.0, 9.0)))
+    maps = np.concatenate([maps[:1], maps[2:] ** 2, maps[1:]])  # those of the samples' order
+    number = {sample.sample_id: place for place, sample in enumerate(samples)}
+    asked = []
+
+    def captured(lvlm, some, heads):
+        asked.append(([sample.sample_id for sample in some], heads))
+        layer, head = np.array(heads).T
+        return iter([maps[number[sample.sample_id], layer, head] for sample in some])
+
+    monkeypatch.setattr(evaluation, "maps_of", captured)
     rivals = [(Head(0, 0),), (Head(1, 1),)]
     outcomes = evaluate(Stretched(), Rectangles(), samples, (Head(0, 1), Head(1, 2)), rivals)
-    assert list(outcomes.heads) == ["localization", "random", "random"] * 3
-    assert list(outcomes.draw) == [0, 0, 1] * 3
+    order = ["s0", "s1", "s3", "s2"]  # an image's samples together
+    assert asked == [(order, [Head(0, 0), Head(0, 1), Head(1, 1), Head(1, 2)])]
+    assert list(outcomes.heads) == ["localization", "random", "random"] * 4
+    assert list(outcomes.draw) == [0, 0, 1] * 4
     variants = {"two": VARIANTS["two"], "first": Variant(rivals[0]), "second": Variant(rivals[1])}
     expected = evaluate_variants(Stretched(), Rectangles(), samples, maps, variants)
     pd.testing.assert_frame_equal(
-        outcomes[["box", "box_iou", "union"]], expected[["box", "box_iou", "union"]]
+        outcomes[["sample_id", "box", "box_iou", "union"]],
+        expected[["sample_id", "box", "box_iou", "union"]],
     )
 
 
