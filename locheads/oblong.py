@@ -1,0 +1,83 @@
+"""Pictures that are not square, cut from square ones, so that ways of making them square can be compared.
+
+The cut is of whole pixels, and box and mask are cut with it, so nothing is resampled and nothing estimated.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+
+from locheads.samples import Sample, encode_mask
+
+Region = tuple[int, int, int, int]
+
+
+def oblong(sample: Sample, share: float = 0.6, wide: bool = True) -> Sample:
+    """A band of the picture that holds the whole object; a picture that is not square is left as it is.
+
+    Args:
+        sample: With box.
+        share: Of the cut edge, how much is kept, in (0, 1]; more where the object is larger.
+        wide: Cut the height (a wide picture), or else the width (a tall one).
+
+    Raises:
+        ValueError: The share is not in (0, 1], or the sample has no box.
+    """
+    if not 0 < share <= 1 or sample.box is None:
+        raise ValueError(f"a cut needs a share in (0, 1], not {share}, and a sample with a box")
+    width, height = sample.size
+    if width != height:
+        return sample
+    x0, y0, x1, y1 = sample.box
+    low, high = (y0, y1) if wide else (x0, x1)
+    start, stop = band(low, high, width, share)
+    return cut(sample, (0, start, width, stop) if wide else (start, 0, stop, height))
+
+
+def band(low: float, high: float, edge: int, share: float) -> tuple[int, int]:
+    """Whole pixels [start, stop) of an edge: `share` of it, around the middle of [low, high), inside it.
+
+    All pixels that [low, high) touches are kept, however small the share.
+    """
+    first, last = max(0, int(np.floor(low))), min(edge, int(np.ceil(high)))
+    length = max(round(share * edge), last - first)
+    start = min(max(0, (first + last - length) // 2), edge - length)
+    return start, start + length
+
+
+def cut(sample: Sample, region: Region) -> Sample:
+    """The part of a sample inside a region of whole pixels, (x0, y0, x1, y1), half-open.
+
+    Image, box and masks are those of the part; the image is made when it is asked for.
+    """
+    x0, y0, x1, y1 = region
+    names = f"@{x0},{y0},{x1},{y1}"
+    parts = {
+        name: None if mask is None else encode_mask(mask[y0:y1, x0:x1])
+        for name, mask in (("segmentation", sample.mask), ("ignored", sample.ignored_mask))
+    }
+    box = sample.box
+    if box is not None:
+        shifted = np.clip(np.array(box) - [x0, y0, x0, y0], 0, [x1 - x0, y1 - y0] * 2)
+        box = (float(shifted[0]), float(shifted[1]), float(shifted[2]), float(shifted[3]))
+    stored: Callable[[], bytes] = partial(_png, sample, region)
+    return replace(
+        sample,
+        sample_id=sample.sample_id + names,
+        image_id=sample.image_id + names,
+        size=(x1 - x0, y1 - y0),
+        box=box,
+        stored=stored,
+        **parts,
+    )
+
+
+def _png(sample: Sample, region: Region) -> bytes:
+    stream = io.BytesIO()
+    sample.image.crop(region).save(stream, "PNG")
+    return stream.getvalue()
