@@ -134,6 +134,17 @@ def differing(reading: Reading) -> tuple[str, ...]:
     return tuple(f.name for f in fields(Reading) if getattr(reading, f.name) != getattr(default, f.name))
 
 
+def parts_of(reading: Reading) -> list[str]:
+    """The alternatives that make up a reading, by name; one that another of them includes is left out."""
+    parts = {one.name: _settings(one.reading) for one in ALTERNATIVES}
+    inside = {name: part for name, part in parts.items() if part <= _settings(reading)}
+    return [name for name, part in inside.items() if not any(part < other for other in inside.values())]
+
+
+def _settings(reading: Reading) -> set[tuple[str, object]]:
+    return {(name, getattr(reading, name)) for name in differing(reading)}
+
+
 def chosen_by(profiled: xr.Dataset, wanted: Mapping[str, Reading]) -> dict[str, Chosen]:
     """The candidates of every sample under each reading.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -67,6 +67,25 @@ def ranked(effects: pd.DataFrame) -> list[str]:
     size = size.reindex(effects.variant.unique()).fillna(0.0)
     order = pd.DataFrame({"score": size.drop(columns="spearman").max(axis=1), "rho": size.spearman})
     return list(order.sort_values(["score", "rho"], ascending=False, kind="stable").index)
+
+
+def listing(effects: pd.DataFrame, order: Sequence[str], metrics: Mapping[str, str]) -> pd.DataFrame:
+    """A table to read: a row a variant, a column a metric, `difference [low, high]`; empty where unknown.
+
+    Args:
+        effects: Columns `variant`, `metric`, `value`, `low`, `high`.
+        order: Variants, from the top down.
+        metrics: Which metrics, and what to call them.
+    """
+    cells = effects.assign(text=[_written(*row) for row in effects[["value", "low", "high"]].to_numpy()])
+    table = cells.pivot(index="variant", columns="metric", values="text").reindex(order)[list(metrics)]
+    return table.fillna("").rename(columns=dict(metrics)).rename_axis(index=None, columns=None)
+
+
+def _written(value: float, low: float, high: float) -> str:
+    if np.isnan(value):
+        return ""
+    return "0" if value == low == high == 0 else f"{value:+.3f} [{low:+.3f}, {high:+.3f}]"
 
 
 def _counts(n: int, resamples: int, rng: np.random.Generator) -> Float[np.ndarray, "resample n"]:

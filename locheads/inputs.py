@@ -1,6 +1,6 @@
 """Choices that change what the model sees: how a picture becomes square, and the prompt.
 
-Each needs a capture of its own. Heads and selection frequency are kept, so that the input is what is measured.
+Each needs a capture of its own. Heads and selection frequency are kept: the input alone is measured.
 """
 
 from __future__ import annotations
