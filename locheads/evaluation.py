@@ -196,6 +196,20 @@ def scores(
     return pd.DataFrame(rows)
 
 
+def named(table: pd.DataFrame, name: str) -> dict[str, float]:
+    """Scores as they are saved: value, and interval under the same name with `_low` and `_high`.
+
+    Args:
+        table: Of `scores`.
+        name: Of a score, with the columns of the table in braces: `"{metric}_{variant}"`.
+    """
+    saved = {}
+    for row in table.to_dict("records"):
+        stem = name.format(**row)
+        saved |= {stem: row["value"], f"{stem}_low": row["low"], f"{stem}_high": row["high"]}
+    return saved
+
+
 def differences(outcomes: pd.DataFrame, reference: str, seed: int = 0) -> pd.DataFrame:
     """What every variant gains on a reference, sample by sample.
 
