@@ -238,7 +238,8 @@ class Lvlm:
         for row, expression in zip(ids, expressions, strict=True):
             if tokenizer.unk_token_id is not None and (row == tokenizer.unk_token_id).any():
                 known = tokenizer.get_vocab()
-                unknown = [word for word in expression.split() if word not in known] or ["?"]
+                around = self.prompt.replace("{expression}", " ").split()
+                unknown = [word for word in (*expression.split(), *around) if word not in known] or ["?"]
                 raise LocheadsError(
                     f"'{expression}': the model {self.name} does not know the word '{unknown[0]}'; "
                     "its words are those of its tokenizer.json"

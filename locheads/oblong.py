@@ -18,7 +18,7 @@ Region = tuple[int, int, int, int]
 
 
 def oblong(sample: Sample, share: float = 0.6, wide: bool = True) -> Sample:
-    """A band of the picture that holds the whole object; a picture that is not square is left as it is.
+    """A band of a square picture that holds the whole object at its relative place; others stay as they are.
 
     Args:
         sample: With box.
@@ -40,13 +40,15 @@ def oblong(sample: Sample, share: float = 0.6, wide: bool = True) -> Sample:
 
 
 def band(low: float, high: float, edge: int, share: float) -> tuple[int, int]:
-    """Whole pixels [start, stop) of an edge: `share` of it, around the middle of [low, high), inside it.
+    """Whole pixels [start, stop) of an edge: `share` of it, with [low, high) inside.
 
-    All pixels that [low, high) touches are kept, however small the share.
+    The middle of [low, high) lies where it lay, relative to the edge, as far as the object allows: what was
+    on the left stays on the left. All pixels that [low, high) touches are kept, however small the share.
     """
     first, last = max(0, int(np.floor(low))), min(edge, int(np.ceil(high)))
     length = max(round(share * edge), last - first)
-    start = min(max(0, (first + last - length) // 2), edge - length)
+    start = round((first + last) / 2 * (1 - length / edge))
+    start = min(max(start, last - length, 0), first, edge - length)
     return start, start + length
 
 

@@ -166,6 +166,8 @@ def effect_dots(
 ) -> Figure:
     """What each choice changes: a row a choice, a panel a metric, a dot with its interval.
 
+    The axis is linear up to 0.1 to either side and logarithmic beyond, so that small and large ones show.
+
     Args:
         effects: Columns `variant`, `metric`, `value`, `low`, `high`.
         order: Variants, from the top down.
@@ -189,7 +191,12 @@ def effect_dots(
             reach = np.abs(np.stack([some.value - some.low, some.high - some.value]))
             axes.errorbar(some.value, y, xerr=reach, fmt="oDs^"[number], color=PALETTE[number], markersize=5,
                           elinewidth=2, alpha=0.9, label=group)  # fmt: skip
-        axes.set(xlabel=f"difference in {label}")
+        axes.set_xscale("symlog", linthresh=0.1, linscale=1.5)
+        low, high = axes.get_xlim()
+        ticks = [tick for tick in (-1.0, -0.3, -0.1, 0.0, 0.1, 0.3, 1.0) if low <= tick <= high]
+        axes.set_xticks(ticks, [f"{tick:+g}" if tick else "0" for tick in ticks])
+        axes.minorticks_off()
+        axes.set(xlabel=f"difference in {label}", xlim=(min(low, -0.12), max(high, 0.12)))
         axes.tick_params(axis="y", length=0)
     panels[0, 0].set_yticks(list(places.values()), list(places), fontsize=9)
     handles, names = panels[0, 0].get_legend_handles_labels()

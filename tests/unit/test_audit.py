@@ -41,8 +41,9 @@ def profile_of(maps: np.ndarray) -> xr.Dataset:
 
 @pytest.fixture(scope="module")
 def profiled() -> xr.Dataset:
-    maps = np.random.default_rng(0).random((70, 4, 5, 6, 6)) ** 8
-    return profile_of(maps * np.linspace(0.001, 0.05, 20).reshape(4, 5, 1, 1))
+    rng = np.random.default_rng(0)
+    maps = rng.random((70, 4, 5, 6, 6)) ** 8
+    return profile_of(maps * rng.permutation(0.05 * np.linspace(0.1, 1, 20) ** 2).reshape(4, 5, 1, 1))
 
 
 def test_the_default_is_the_selection_itself(profiled):

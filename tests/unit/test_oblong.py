@@ -30,7 +30,7 @@ def sample(tmp_path: Path) -> Sample:
     return Sample("s", tmp_path / "noise.png", "noise", "the object", (SIDE, SIDE), box, encode_mask(mask))
 
 
-@pytest.mark.parametrize(("wide", "region"), [(True, (0, 8, 20, 20)), (False, (0, 0, 12, 20))])
+@pytest.mark.parametrize(("wide", "region"), [(True, (0, 6, 20, 18)), (False, (2, 0, 14, 20))])
 def test_a_band_holds_the_object_and_its_very_pixels(sample, wide, region):
     part = oblong(sample, 0.6, wide)
     x0, y0, x1, y1 = region
