@@ -23,7 +23,7 @@ class Counterpart:
         notebook: Name of the notebook that redoes it.
         key: Name of a number in `results/<world>/<notebook>.json`. Of a table: with `{metric}`, `{dataset}`,
             `{split}` and `{setting}` for those of a reported number, as `name_of` writes them.
-        samples: Name of the number of samples, in the same file.
+        samples: Name of the number of samples, in the same file; empty where it holds none.
     """
 
     place: str
@@ -47,7 +47,7 @@ COVERAGE = (
     Counterpart("Figure 5", "Spearman's ρ", "02_iou_frequency_correlation", "spearman_rho", "samples"),
     Counterpart("Figure 9", "failures", "14_failures", "held_out"),
     Counterpart("Figure 12", "Spearman's ρ", "02_iou_frequency_correlation", "spearman_rho", "samples"),
-    Counterpart("Figure 13", "same heads over τ", "06_threshold", "same_top3_share_in_papers_range"),
+    Counterpart("Figure 13", "same heads over τ", "06_threshold", "same_top3_share_in_papers_range", ""),
     Counterpart("Figure 14", "same heads over N", "07_stability", "same_top3_kept_share", "samples"),
 )
 """In the order of `PLACES`."""
