@@ -203,7 +203,7 @@ def named(table: pd.DataFrame, name: str) -> dict[str, float]:
         table: Of `scores`.
         name: Of a score, with the columns of the table in braces: `"{metric}_{variant}"`.
     """
-    saved = {}
+    saved: dict[str, float] = {}
     for row in table.to_dict("records"):
         stem = name.format(**row)
         saved |= {stem: row["value"], f"{stem}_low": row["low"], f"{stem}_high": row["high"]}

@@ -53,7 +53,8 @@ def see(
         for name in mine:
             outcomes[name] = rows[rows.variant == name]
             iou[name] = found["iou"]
-    return Seen(pd.concat([outcomes[name] for name in ways], ignore_index=True), iou)
+    together = pd.concat([outcomes[name] for name in ways], ignore_index=True)
+    return Seen(together, {name: iou[name] for name in ways})
 
 
 def squares(lvlm: Lvlm, variant: Variant) -> dict[str, tuple[Lvlm, Variant]]:

@@ -9,6 +9,7 @@ import io
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -59,10 +60,6 @@ def cut(sample: Sample, region: Region) -> Sample:
     """
     x0, y0, x1, y1 = region
     names = f"@{x0},{y0},{x1},{y1}"
-    parts = {
-        name: None if mask is None else encode_mask(mask[y0:y1, x0:x1])
-        for name, mask in (("segmentation", sample.mask), ("ignored", sample.ignored_mask))
-    }
     box = sample.box
     if box is not None:
         shifted = np.clip(np.array(box) - [x0, y0, x0, y0], 0, [x1 - x0, y1 - y0] * 2)
@@ -74,9 +71,15 @@ def cut(sample: Sample, region: Region) -> Sample:
         image_id=sample.image_id + names,
         size=(x1 - x0, y1 - y0),
         box=box,
+        segmentation=_part(sample.mask, region),
+        ignored=_part(sample.ignored_mask, region),
         stored=stored,
-        **parts,
     )
+
+
+def _part(mask: np.ndarray | None, region: Region) -> dict[str, Any] | None:
+    x0, y0, x1, y1 = region
+    return None if mask is None else encode_mask(mask[y0:y1, x0:x1])
 
 
 def _png(sample: Sample, region: Region) -> bytes:

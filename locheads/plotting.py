@@ -192,11 +192,11 @@ def effect_dots(
             axes.errorbar(some.value, y, xerr=reach, fmt="oDs^"[number], color=PALETTE[number], markersize=5,
                           elinewidth=2, alpha=0.9, label=group)  # fmt: skip
         axes.set_xscale("symlog", linthresh=0.1, linscale=1.5)
-        low, high = axes.get_xlim()
-        ticks = [tick for tick in (-1.0, -0.3, -0.1, 0.0, 0.1, 0.3, 1.0) if low <= tick <= high]
+        low, high = min(axes.get_xlim()[0], -0.12), max(axes.get_xlim()[1], 0.12)
+        ticks = [tick for tick in (-1.0, -0.1, -0.05, 0.0, 0.05, 0.1, 1.0) if low <= tick <= high]
         axes.set_xticks(ticks, [f"{tick:+g}" if tick else "0" for tick in ticks])
         axes.minorticks_off()
-        axes.set(xlabel=f"difference in {label}", xlim=(min(low, -0.12), max(high, 0.12)))
+        axes.set(xlabel=f"difference in {label}", xlim=(low, high))
         axes.tick_params(axis="y", length=0)
     panels[0, 0].set_yticks(list(places.values()), list(places), fontsize=9)
     handles, names = panels[0, 0].get_legend_handles_labels()
