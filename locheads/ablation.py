@@ -93,14 +93,18 @@ def _sweep(
     seed: int,
 ) -> Sweep:
     sums, entropies = profiled.attention_sum.values, profiled.spatial_entropy.values
-    frequency = np.stack([_frequency(candidates(sums, entropies, tau, kept), seed) for tau, kept in settings])
+    frequency = np.stack(
+        [frequency_over_trials(candidates(sums, entropies, tau, kept), seed) for tau, kept in settings]
+    )
     heads = [top_heads(one, k) if np.count_nonzero(one) >= k else () for one in frequency]
     passing = np.array([passing_heads(sums, tau).sum() for tau, _ in settings])
     kept = np.array([kept for _, kept in settings])
     return Sweep(np.array(values, float), frequency, passing, kept, tuple(heads))
 
 
-def _frequency(chosen: Bool[np.ndarray, "sample layer head"], seed: int) -> Float[np.ndarray, "layer head"]:
+def frequency_over_trials(
+    chosen: Bool[np.ndarray, "sample layer head"], seed: int
+) -> Float[np.ndarray, "layer head"]:
     """The mean of five trials of four fifths of the samples, as in `selection.select_heads`."""
     return trial_frequencies(chosen, max(1, round(0.8 * len(chosen))), seed=seed).mean(axis=0)
 
@@ -130,7 +134,7 @@ def criteria_variants(
     for use in CRITERIA:
         chosen = candidates(sums, entropies, tau, kept, use=use)
         variants[f"greedy_{use}"] = Variant(greedy_heads(own_sums, own_entropies, tau, k, use=use))
-        variants[f"fixed_{use}"] = Variant(top_heads(_frequency(chosen, seed), k))
+        variants[f"fixed_{use}"] = Variant(top_heads(frequency_over_trials(chosen, seed), k))
     return variants
 
 

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from locheads.paper import HEADS
+
 
 @dataclass(frozen=True)
 class Choice:
@@ -113,6 +115,29 @@ LLaVA-1.5-7B, 1,000 RefCOCO-train samples, five heads kept a sample, all express
 
 
 @dataclass(frozen=True)
+class Run:
+    """Head profiling by someone else: how, and how often each `(layer, head)` was chosen, in %."""
+
+    source: str
+    model: str
+    samples: int
+    kept: int
+    expressions: str
+    frequencies: dict[tuple[int, int], float]
+
+
+INDEPENDENT_RUN = Run(
+    source="liu-hanyu-97's fork of the release",
+    model="LLaVA-1.5-7B",
+    samples=1000,
+    kept=5,
+    expressions="all of an object joined into one",
+    frequencies=INDEPENDENT_FREQUENCIES,
+)
+"""It differs from the paper in `kept` (there ten a sample) and `expressions` (there one a sample)."""
+
+
+@dataclass(frozen=True)
 class Attempt:
     """What someone else measured, and where the paper stands."""
 
@@ -156,3 +181,19 @@ def independent_frame() -> pd.DataFrame:
     """`INDEPENDENT_FREQUENCIES` as a table: layer, head, frequency in %, most frequent first."""
     rows = [(layer, head, value) for (layer, head), value in INDEPENDENT_FREQUENCIES.items()]
     return pd.DataFrame(rows, columns=["layer", "head", "frequency"])
+
+
+def named_heads_frame() -> pd.DataFrame:
+    """The heads that the paper names for the model of `INDEPENDENT_RUN`, and where that run has them."""
+    order = sorted(INDEPENDENT_RUN.frequencies, key=lambda head: -INDEPENDENT_RUN.frequencies[head])
+    named = HEADS[INDEPENDENT_RUN.model]
+    rows = [
+        {
+            "head": f"L{layer} H{number}",
+            "rank in the paper": named.index((layer, number)) + 1 if (layer, number) in named else None,
+            "rank in the run": order.index((layer, number)) + 1,
+            "frequency in the run [%]": INDEPENDENT_RUN.frequencies[layer, number],
+        }
+        for layer, number in order
+    ]
+    return pd.DataFrame(rows).astype({"rank in the paper": "Int64"})

@@ -251,6 +251,26 @@ def manifest(
         typer.echo(f"{len(samples)} samples of {dataset} {split} are listed in {output}")
 
 
+@app.command()
+def results(
+    output: Annotated[
+        Path | None, typer.Option(help="Where it goes. Default: RESULTS.md of the repository.")
+    ] = None,
+) -> None:
+    """Write every number of the paper beside the saved ones, of the specimen and of the presets' worlds.
+
+    Example: `locheads results`, after `locheads run` has filled `results/`.
+    """
+    from locheads import study
+    from locheads.files import replacing
+    from locheads.results import report, worlds
+
+    place = output or study.ROOT / "RESULTS.md"
+    with replacing(place) as partial:
+        partial.write_text(report(worlds()), encoding="utf-8")
+    typer.echo(f"{', '.join(worlds())} beside the paper: {place}")
+
+
 @train_app.command("specimen")
 def train_specimen(
     part: Annotated[Part | None, typer.Option(help="One part only. Default: all, in order.")] = None,

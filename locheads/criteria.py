@@ -19,6 +19,12 @@ from locheads.compiled import entropies, threaded
 # may come out one bit below its cells, and the map would be one big component instead of none.
 ROUNDING = 1e-9
 
+Elbow = Literal["chord", "curvature"]
+"""How the bend of the sorted sums is found: farthest from the chord, or by curvature, taken literally."""
+
+Logarithm = Literal["natural", "2", "normalised"]
+"""Of spatial entropy: nats, bits, or the share of the most that as many components can have."""
+
 
 def attention_sum(maps: Float[np.ndarray, "*batch rows columns"]) -> Float[np.ndarray, "*batch"]:
     """Criterion 1: how much of its attention a head gives to the image, the sum over all image tokens.
@@ -45,7 +51,7 @@ class Threshold:
     distances: Float[np.ndarray, " heads"]
 
 
-def curvature_threshold(mean_sums: Float[np.ndarray, "*heads"]) -> Threshold:
+def curvature_threshold(mean_sums: Float[np.ndarray, "*heads"], elbow: Elbow = "chord") -> Threshold:
     """The threshold tau at the maximum curvature of the sorted attention sums.
 
     The paper gives no formula; as in its release, the point farthest from the chord that joins the curve's
@@ -54,6 +60,8 @@ def curvature_threshold(mean_sums: Float[np.ndarray, "*heads"]) -> Threshold:
 
     Args:
         mean_sums: Sums averaged over samples, `[layer head]` or flat, at least one, all finite.
+        elbow: `chord` as described; `curvature` takes the word literally (see `bends`), which a single step
+            between two sums can decide.
 
     Returns:
         The threshold. Of points equally far the lowest sum; of a straight line, or of equal sums, the lowest
@@ -63,20 +71,34 @@ def curvature_threshold(mean_sums: Float[np.ndarray, "*heads"]) -> Threshold:
         ValueError: When there is no head, or a sum is not finite.
     """
     sums = np.sort(mean_sums.astype(np.float64).ravel())
-    distances = _distance_to_chord(sums)
+    distances = bends(sums, elbow)
     index = int(distances.argmax())
     return Threshold(float(sums[index]), index, sums, distances)
 
 
-def sample_thresholds(sums: Float[np.ndarray, "sample layer head"]) -> Float[np.ndarray, " sample"]:
+def sample_thresholds(
+    sums: Float[np.ndarray, "sample layer head"], elbow: Elbow = "chord"
+) -> Float[np.ndarray, " sample"]:
     """One threshold a sample, from that sample's own sums (the release's reading; ties as above)."""
     ascending = np.sort(sums.astype(np.float64).reshape(len(sums), -1), axis=-1)
-    elbow = _distance_to_chord(ascending).argmax(axis=-1)
-    return np.take_along_axis(ascending, elbow[:, None], axis=-1)[:, 0]
+    index = bends(ascending, elbow).argmax(axis=-1)
+    return np.take_along_axis(ascending, index[:, None], axis=-1)[:, 0]
 
 
-def _distance_to_chord(ascending: Float[np.ndarray, "*batch heads"]) -> Float[np.ndarray, "*batch heads"]:
-    """Distance to the chord of each sorted curve, axes scaled to [0, 1], rounded so that ties are ties."""
+def bends(ascending: Float[np.ndarray, "*batch heads"], elbow: Elbow) -> Float[np.ndarray, "*batch heads"]:
+    """How much each sorted curve bends at each of its points, both axes scaled to [0, 1].
+
+    Args:
+        ascending: Sorted sums.
+        elbow: `chord`: the distance to the chord that joins the ends. `curvature`: one over the radius of the
+            circle through a point and its two neighbours, 0 at the ends.
+
+    Returns:
+        Rounded to 12 decimals, so that ties are ties.
+
+    Raises:
+        ValueError: When there is no head, or a sum is not finite.
+    """
     heads = ascending.shape[-1]
     if heads == 0 or not np.isfinite(ascending).all():
         raise ValueError("a threshold needs at least one attention sum, and finite ones only")
@@ -84,7 +106,20 @@ def _distance_to_chord(ascending: Float[np.ndarray, "*batch heads"]) -> Float[np
     x = np.linspace(0.0, 1.0, heads)
     straight = np.broadcast_to(x, ascending.shape).copy()
     y = np.divide(ascending - low, high - low, out=straight, where=high > low)
-    return np.round(np.abs(y - x) / np.sqrt(2), 12)
+    return np.round(np.abs(y - x) / np.sqrt(2) if elbow == "chord" else _curvature(x, y), 12)
+
+
+def _curvature(
+    x: Float[np.ndarray, " heads"], y: Float[np.ndarray, "*batch heads"]
+) -> Float[np.ndarray, "*batch heads"]:
+    """Four times the triangle of three neighbouring points over the product of its sides."""
+    curvature = np.zeros_like(y)
+    if len(x) > 2:
+        step, before, after = x[1], np.diff(y)[..., :-1], np.diff(y)[..., 1:]
+        twice_area = step * np.abs(after - before)
+        sides = np.hypot(step, before) * np.hypot(step, after) * np.hypot(2 * step, before + after)
+        curvature[..., 1:-1] = 2 * twice_area / sides
+    return curvature
 
 
 def binarise(
@@ -123,6 +158,7 @@ def spatial_entropy(
     floor: float = 0.0,
     weight: Literal["area", "mass"] = "area",
     connectivity: Literal[4, 8] = 8,
+    logarithm: Logarithm = "natural",
 ) -> Float[np.ndarray, "*batch"]:
     """Criterion 2: how scattered a head's attention is, H = -sum_C P(C) log P(C) with P(C) = |C| / sum |C|.
 
@@ -137,12 +173,28 @@ def spatial_entropy(
         weight: |C| is the component's `area` in cells (paper), or the `mass` of attention by which its cells
             exceed `level` times the mean (both releases).
         connectivity: Whether diagonal cells touch (8, the paper) or not (4).
+        logarithm: `natural`; `2`; or `normalised`, which divides by the logarithm of the number of
+            components, so that the range is [0, 1], as the paper claims.
 
     Returns:
-        Entropies in nats. `+inf` where no cell is above (empty, uniform or NaN maps), so that such a head is
-        never among the lowest.
+        Entropies, in nats unless `logarithm` says otherwise. `+inf` where no cell is above (empty, uniform or
+        NaN maps), so that such a head is never among the lowest.
     """
-    return threaded(entropies, maps, level, floor, ROUNDING, weight == "mass", connectivity == 8)
+    nats = threaded(entropies, maps, level, floor, ROUNDING, weight == "mass", connectivity == 8)
+    if logarithm == "2":
+        return nats / np.log(2)
+    if logarithm == "normalised":
+        return nats / np.log(np.maximum(count_components(binarise(maps, level, floor), connectivity), 2))
+    return nats
+
+
+def count_components(
+    binary: Bool[np.ndarray, "*batch rows columns"], connectivity: Literal[4, 8] = 8
+) -> Int[np.ndarray, "*batch"]:
+    """How many connected components each map has: `label_components` numbers one map after another."""
+    highest = label_components(binary, connectivity).reshape(-1, *binary.shape[-2:]).max(axis=(-2, -1))
+    counted = np.maximum.accumulate(highest.astype(np.int64))
+    return np.diff(counted, prepend=0).reshape(binary.shape[:-2])
 
 
 def bottom_row_peak(maps: Float[np.ndarray, "*batch rows columns"]) -> Float[np.ndarray, "*batch"]:

@@ -20,7 +20,7 @@ from locheads.families import Family, own_window
 from locheads.geometry import Window
 from locheads.prompts import Query, tokens_after
 
-Fit = Literal["own", "pad", "stretch"]
+Fit = Literal["own", "pad", "stretch", "crop"]
 """How a picture becomes what the vision encoder takes: left to the processor, or made square before."""
 
 
@@ -44,7 +44,10 @@ class Encoded:
 
 @dataclass(frozen=True)
 class Lvlm:
-    """A model, its processor, its prompt and the way a picture takes to it; see `locheads.lvlm.load_lvlm`."""
+    """A model, its processor, its prompt and the way a picture takes to it; see `locheads.lvlm.load_lvlm`.
+
+    `image` is what stands for the image in a text of this model.
+    """
 
     name: str
     model: PreTrainedModel
@@ -54,6 +57,7 @@ class Lvlm:
     fit: Fit = "own"
     image_size: int | None = None
     query: Query = "expression"
+    image: str = ""
     _grids: dict[tuple[int, int], tuple[int, int]] = field(default_factory=dict, repr=False, compare=False)
 
     @cached_property
@@ -84,7 +88,8 @@ class Lvlm:
         grid = self._grid_of(size)
         if self.fit == "own":
             return own_window(self.family, self.processor.image_processor, size, grid)
-        return (Window.pad_to_square if self.fit == "pad" else Window.stretch)(size, grid)
+        ways = {"pad": Window.pad_to_square, "stretch": Window.stretch, "crop": Window.crop_to_square}
+        return ways[self.fit](size, grid)
 
     def encode(self, images: Sequence[Image.Image], expressions: Sequence[str]) -> Encoded:
         """Put images and expressions into the prompt.
@@ -154,6 +159,10 @@ class Lvlm:
             square = Image.new("RGB", (side, side), colour)
             square.paste(image, ((side - image.width) // 2, (side - image.height) // 2))
             image = square
+        if self.fit == "crop":
+            side = min(image.size)
+            left, top = (image.width - side) // 2, (image.height - side) // 2
+            image = image.crop((left, top, left + side, top + side))
         side = self.image_size or side
         return image if image.size == (side, side) else image.resize((side, side), Image.Resampling.BICUBIC)
 
@@ -229,7 +238,8 @@ class Lvlm:
         for row, expression in zip(ids, expressions, strict=True):
             if tokenizer.unk_token_id is not None and (row == tokenizer.unk_token_id).any():
                 known = tokenizer.get_vocab()
-                unknown = [word for word in expression.split() if word not in known] or ["?"]
+                around = self.prompt.replace("{expression}", " ").split()
+                unknown = [word for word in (*expression.split(), *around) if word not in known] or ["?"]
                 raise LocheadsError(
                     f"'{expression}': the model {self.name} does not know the word '{unknown[0]}'; "
                     "its words are those of its tokenizer.json"

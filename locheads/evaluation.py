@@ -9,10 +9,10 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 import xarray as xr
-from jaxtyping import Float, Int, Real
+from jaxtyping import Bool, Float, Int, Real
 
 from locheads.geometry import Window
-from locheads.grounding import ground
+from locheads.grounding import Grounding, ground
 from locheads.lvlm import Lvlm
 from locheads.metrics import (
     bootstrap_interval,
@@ -41,6 +41,9 @@ class Variant:
     Attributes:
         heads: The same for all samples, or each sample's own, as from `selection.greedy_heads`.
         kernel, sigma, level, keep: As in `grounding.ground`, whose defaults are the paper's.
+        scaled_as: Cells become pixels as the picture was made square (`window`), or as if it had been
+            stretched in any case (`stretch`, the later rewrite).
+        prompt, cascade: What the segmenter is given, as in `Segmenter.masks`.
     """
 
     heads: Heads | Int[np.ndarray, "sample k 2"]
@@ -48,14 +51,19 @@ class Variant:
     sigma: float = 1.0
     level: float = 1.0
     keep: Literal["largest", "all"] = "largest"
+    scaled_as: Literal["window", "stretch"] = "window"
+    prompt: str = "box"
+    cascade: int = 0
 
-    def box(
+    def ground(
         self, maps: Float[np.ndarray, "layer head row column"], window: Window, sample: int
-    ) -> Float[np.ndarray, "4"]:
-        """The box (xyxy pixels) of one sample, given by its number, from the maps of all its heads."""
+    ) -> Grounding:
+        """Grounds one sample, given by its number, from the maps of all its heads."""
         heads = self.heads if isinstance(self.heads, tuple) else self.heads[sample, None]
         chosen = take_heads(maps[None], heads)[0]
-        return ground(chosen, window, self.kernel, self.sigma, self.level, self.keep).box
+        if self.scaled_as == "stretch":
+            window = Window.stretch(window.size, (window.rows, window.columns))
+        return ground(chosen, window, self.kernel, self.sigma, self.level, self.keep)
 
 
 def evaluate_variants(
@@ -65,11 +73,11 @@ def evaluate_variants(
     maps: Iterable[Float[np.ndarray, "layer head row column"]],
     variants: Mapping[str, Variant],
 ) -> pd.DataFrame:
-    """Ground every sample under every variant; the picture is embedded once for all of its boxes.
+    """Ground every sample under every variant; boxes with the same prompt share the picture's embedding.
 
     Args:
         lvlm: The model that the maps are of.
-        segmenter: Turns boxes into masks; the box is its only prompt.
+        segmenter: Turns boxes into masks; the box is its only prompt unless a variant says otherwise.
         samples: With box and mask.
         maps: Maps of all heads, one sample after another: `stored_maps`, or fresh from `profile.maps_of`.
         variants: By name.
@@ -85,24 +93,47 @@ def evaluate_variants(
     with progress(len(samples), "grounding") as bar:
         for number, (sample, heads) in enumerate(zip(samples, maps, strict=True)):
             window = lvlm.window(sample.size)
-            boxes = np.stack([variant.box(heads, window, number) for variant in variants.values()])
-            rows.append(_outcomes(sample, boxes, segmenter).assign(variant=list(variants)))
+            found = [variant.ground(heads, window, number) for variant in variants.values()]
+            masks = _masks(sample, window, found, list(variants.values()), segmenter)
+            rows.append(_outcomes(sample, found, masks).assign(variant=list(variants)))
             bar.update()
     return pd.concat(rows, ignore_index=True)
 
 
-def _outcomes(sample: Sample, boxes: Float[np.ndarray, "n 4"], segmenter: Segmenter) -> pd.DataFrame:
-    """One row a box of the same sample; equal boxes are segmented once."""
-    different, which = np.unique(boxes, axis=0, return_inverse=True)
-    masks = segmenter.masks(sample.image, different)
+def _masks(
+    sample: Sample,
+    window: Window,
+    found: Sequence[Grounding],
+    variants: Sequence[Variant],
+    segmenter: Segmenter,
+) -> Bool[np.ndarray, "n height width"]:
+    """One mask a variant; the boxes of one prompt go to the segmenter together, equal ones once."""
+    masks = np.zeros((len(found), *sample.size[::-1]), bool)
+    image = sample.image
+    for prompt, cascade in sorted({(variant.prompt, variant.cascade) for variant in variants}):
+        mine = [i for i, one in enumerate(variants) if (one.prompt, one.cascade) == (prompt, cascade)]
+        boxes = np.stack([found[i].box for i in mine])
+        if (prompt, cascade) == ("box", 0):
+            different, which = np.unique(boxes, axis=0, return_inverse=True)
+            masks[mine] = segmenter.masks(image, different)[which]
+        else:
+            masks[mine] = segmenter.masks(image, boxes, [found[i] for i in mine], window, prompt, cascade)
+    return masks
+
+
+def _outcomes(
+    sample: Sample, found: Sequence[Grounding], masks: Bool[np.ndarray, "n height width"]
+) -> pd.DataFrame:
+    """One row a grounding of the same sample."""
+    boxes = np.stack([one.box for one in found])
     overlap = mask_overlap(masks, np.broadcast_to(true_mask(sample), masks.shape))
     return pd.DataFrame(
         {
             "sample_id": sample.sample_id,
             "box": list(map(tuple, boxes)),
             "box_iou": box_iou(np.tile(np.array(sample.box, float), (len(boxes), 1)), boxes),
-            "intersection": overlap.intersection[which],
-            "union": overlap.union[which],
+            "intersection": overlap.intersection,
+            "union": overlap.union,
         }
     )
 
@@ -176,6 +207,20 @@ def scores(
             value = {"metric": metric, "value": float(statistic(values[None])[0])}
             rows.append(dict(zip(by, key, strict=True)) | value | vars(interval))
     return pd.DataFrame(rows)
+
+
+def named(table: pd.DataFrame, name: str) -> dict[str, float]:
+    """Scores as they are saved: value, and interval under the same name with `_low` and `_high`.
+
+    Args:
+        table: Of `scores`.
+        name: Of a score, with the columns of the table in braces: `"{metric}_{variant}"`.
+    """
+    saved: dict[str, float] = {}
+    for row in table.to_dict("records"):
+        stem = name.format(**row)
+        saved |= {stem: row["value"], f"{stem}_low": row["low"], f"{stem}_high": row["high"]}
+    return saved
 
 
 def differences(outcomes: pd.DataFrame, reference: str, seed: int = 0) -> pd.DataFrame:

@@ -55,6 +55,11 @@ class Window:
         return cls._square(size, grid, size, max(size))
 
     @classmethod
+    def crop_to_square(cls, size: tuple[int, int], grid: tuple[int, int]) -> Window:
+        """The central square of the shorter edge, of whole pixels; an odd pixel is cut off at the end."""
+        return cls._square(size, grid, size, min(size))
+
+    @classmethod
     def resize_and_pad(
         cls, size: tuple[int, int], grid: tuple[int, int], side: int, least: int = 1
     ) -> Window:

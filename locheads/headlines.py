@@ -63,6 +63,10 @@ HEADLINES = (
     Headline("07_stability", "shared_top3_n100"),
     _ablation("08_smoothing", "rec_acc50_sigma0.0_kernel7", "sigma=0"),
     _ablation("08_smoothing", "rec_acc50_sigma1.0_kernel7", "sigma=1.0"),
+    Headline("15_audit", "rec_acc50_default"),
+    Headline("15_audit", "rec_acc50_first_release"),
+    Headline("15_audit", "rec_acc50_later_rewrite"),
+    Headline("15_audit", "largest_effect"),
 )
 """In the order of the table. Acc@0.5 and cIoU are fractions here; the paper prints per cent."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast, get_args
 
@@ -27,7 +28,7 @@ from locheads.families import Family, crops, family_of
 from locheads.prompts import Query, resolve_prompt
 from locheads.specimen.weights import WEIGHTS, verify
 
-__all__ = ["ALIASES", "NOT_LOADABLE", "Encoded", "Lvlm", "load_lvlm"]
+__all__ = ["ALIASES", "NOT_LOADABLE", "Encoded", "Lvlm", "load_lvlm", "varied"]
 
 CELLS = 24
 """Edge of the grid that a dynamic processor is asked for, that of LLaVA-1.5."""
@@ -79,8 +80,9 @@ def load_lvlm(
             `{expression}`; see `locheads.prompts`.
         query: Capture the row of the expression's last token, or of the `last` token of all.
         fit: `own` leaves the picture to the processor, `pad` centres it on a square of the processor's mean
-            colour, `stretch` resizes it to a square. Default: `pad` where the processor would crop (LLaVA, as
-            its authors evaluate) or where the grid would depend on the picture (Qwen-VL), else `own`.
+            colour, `stretch` resizes it to a square, `crop` takes its central square. Default: `pad` where
+            the processor would crop (LLaVA, as its authors evaluate) or where the grid would depend on the
+            picture (Qwen-VL), else `own`.
         image_size: Edge in pixels of the square that a dynamic processor gets with `pad` or `stretch`; the
             default gives 24×24 cells. Other processors have a size of their own.
         revision: Branch, tag or commit of a hub name.
@@ -104,13 +106,29 @@ def load_lvlm(
     family = family_of(name, model.config)
     if device_map is None:
         model = model.to(pick_device(device, name))
-    text = resolve_prompt(
-        prompt or ("plain" if name == SPECIMEN else "release"),
-        processor,
-        image or (family.image if family else "{}").format(processor.image_token),
-    )
+    image = image or (family.image if family else "{}").format(processor.image_token)
+    text = resolve_prompt(prompt or ("plain" if name == SPECIMEN else "release"), processor, image)
     way, image_size = _fit(name, family, processor, cast("Fit | None", fit), image_size)
-    return Lvlm(name, model.eval(), processor, text, family, way, image_size, cast(Query, query))
+    return Lvlm(name, model.eval(), processor, text, family, way, image_size, cast(Query, query), image)
+
+
+def varied(lvlm: Lvlm, prompt: str | None = None, fit: Fit | None = None, query: Query | None = None) -> Lvlm:
+    """The same model with another prompt, query or way of making pictures square; nothing is loaded again.
+
+    Args:
+        lvlm: From `load_lvlm`, whose arguments the others are; None leaves a setting as it is.
+        prompt: As there.
+        fit: As there.
+        query: As there.
+
+    Raises:
+        LocheadsError: As there.
+    """
+    text = lvlm.prompt if prompt is None else resolve_prompt(prompt, lvlm.processor, lvlm.image)
+    way, size = lvlm.fit, lvlm.image_size
+    if fit is not None:
+        way, size = _fit(lvlm.name, lvlm.family, lvlm.processor, fit, None)
+    return replace(lvlm, prompt=text, fit=way, image_size=size, query=query or lvlm.query, _grids={})
 
 
 def _loaded(

@@ -161,6 +161,49 @@ def score_lines(
     return figure
 
 
+def effect_dots(
+    effects: pd.DataFrame, order: Sequence[str], metrics: dict[str, str], groups: Mapping[str, Sequence[str]]
+) -> Figure:
+    """What each choice changes: a row a choice, a panel a metric, a dot with its interval.
+
+    The axis is linear up to 0.1 to either side and logarithmic beyond, so that small and large ones show.
+
+    Args:
+        effects: Columns `variant`, `metric`, `value`, `low`, `high`.
+        order: Variants, from the top down.
+        metrics: Which metrics, and what to call them.
+        groups: Names of at most four groups of variants, with their members: each has its own marker.
+    """
+    figure, panels = plt.subplots(
+        1,
+        len(metrics),
+        figsize=(3.6 + 2.6 * len(metrics), 1.2 + 0.27 * len(order)),
+        sharey=True,
+        squeeze=False,
+    )
+    places = {name: len(order) - 1 - row for row, name in enumerate(order)}
+    for axes, (metric, label) in zip(panels[0], metrics.items(), strict=True):
+        axes.axvline(0, color="black", linewidth=0.8)
+        axes.hlines(range(len(order)), 0, 1, transform=axes.get_yaxis_transform(), color="0.93", zorder=0)
+        for number, (group, members) in enumerate(groups.items()):
+            some = effects[(effects.metric == metric) & effects.variant.isin(set(members) & set(places))]
+            y = [places[name] for name in some.variant]
+            reach = np.abs(np.stack([some.value - some.low, some.high - some.value]))
+            axes.errorbar(some.value, y, xerr=reach, fmt="oDs^"[number], color=PALETTE[number], markersize=5,
+                          elinewidth=2, alpha=0.9, label=group)  # fmt: skip
+        axes.set_xscale("symlog", linthresh=0.1, linscale=1.5)
+        low, high = min(axes.get_xlim()[0], -0.12), max(axes.get_xlim()[1], 0.12)
+        ticks = [tick for tick in (-1.0, -0.1, -0.05, 0.0, 0.05, 0.1, 1.0) if low <= tick <= high]
+        axes.set_xticks(ticks, [f"{tick:+g}" if tick else "0" for tick in ticks])
+        axes.minorticks_off()
+        axes.set(xlabel=f"difference in {label}", xlim=(low, high))
+        axes.tick_params(axis="y", length=0)
+    panels[0, 0].set_yticks(list(places.values()), list(places), fontsize=9)
+    handles, names = panels[0, 0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside upper center", ncols=len(groups), frameon=False)
+    return figure
+
+
 def gain_lines(
     here: pd.DataFrame, elsewhere: dict[str, list[float]], x: Sequence[int], label: str, name: str
 ) -> Figure:

@@ -12,7 +12,16 @@ import xarray as xr
 from PIL import Image
 
 from locheads import evaluation
-from locheads.evaluation import BLOCK, Variant, differences, evaluate, evaluate_variants, scores, stored_maps
+from locheads.evaluation import (
+    BLOCK,
+    Variant,
+    differences,
+    evaluate,
+    evaluate_variants,
+    named,
+    scores,
+    stored_maps,
+)
 from locheads.geometry import Window
 from locheads.grounding import ground
 from locheads.lvlm import Lvlm
@@ -106,6 +115,28 @@ def test_equal_boxes_are_segmented_once(samples, maps):
     assert sum(sam.asked) == outcomes.drop_duplicates(["sample_id", "box"]).shape[0] <= 6
 
 
+def test_each_variant_gets_its_own_prompt_of_the_segmenter(samples, maps):
+    asked = []
+
+    class Listening(Rectangles):
+        def masks(self, image, boxes, found=(), window=None, prompt="box", cascade=0):
+            asked.append((prompt, cascade, len(boxes), [one.box.tolist() for one in found]))
+            return np.stack([rectangle(box / (1 + cascade)) for box in boxes])
+
+    two = VARIANTS["two"]
+    variants = {
+        "point": replace(two, prompt="box+point"),
+        "plain": two,
+        "again": replace(two, cascade=1),
+    }
+    outcomes = evaluate_variants(Stretched(), Listening(), samples[:1], maps[:1], variants)
+    box = outcomes.box[0]
+    assert set(outcomes.box) == {box} and list(outcomes.variant) == list(variants)
+    assert asked == [("box", 0, 1, []), ("box", 1, 1, [list(box)]), ("box+point", 0, 1, [list(box)])]
+    own = [rectangle(np.array(box) / by) for by in (1, 1, 2)]
+    assert list(outcomes.intersection) == [int((mask & samples[0].mask).sum()) for mask in own]
+
+
 def test_as_many_maps_as_samples_are_wanted(samples, maps):
     with pytest.raises(ValueError):
         evaluate_variants(Stretched(), Rectangles(), samples, maps[:2], VARIANTS)
@@ -167,6 +198,13 @@ def test_scores_by_hand():
     }
     assert (table.low <= table.value).all() and (table.value <= table.high).all()
     assert table.low["b", "rec_acc50"] == 1
+
+
+def test_scores_are_saved_with_their_intervals():
+    outcomes = outcomes_of(a=[(0.5, 1, 2), (0.4, 3, 10)], b=[(0.6, 2, 2), (0.7, 9, 10)])
+    saved = named(scores(outcomes, by=["variant"]), "{metric}_{variant}")
+    assert len(saved) == 12 and saved["rec_acc50_a"] == 0.5
+    assert saved["res_ciou_b_low"] <= saved["res_ciou_b"] <= saved["res_ciou_b_high"]
 
 
 def test_draws_are_averaged_within_a_sample():

@@ -11,7 +11,7 @@ import pytest
 
 from locheads.ablation import Sweep
 from locheads.metrics import Interval
-from locheads.plotting import frequency_sweep, gain_lines, score_lines, trial_frequencies
+from locheads.plotting import effect_dots, frequency_sweep, gain_lines, score_lines, trial_frequencies
 from locheads.selection import Head
 
 
@@ -68,3 +68,23 @@ def test_every_trial_is_a_dot():
     dots = [line.get_ydata() for line in axes.get_lines() if line.get_marker() == "."]
     np.testing.assert_allclose(dots, [[90, 80], [10, 20]])
     assert [tick.get_text() for tick in axes.get_xticklabels()] == ["L2 H1", "L3 H0"]
+
+
+def test_effects_stand_in_their_row_with_their_interval_and_group():
+    effects = pd.concat([table_of([1.0, 2.0]), table_of([1.0, 2.0], "res_ciou")], ignore_index=True)
+    effects["variant"] = ["a", "b"] * 2
+    figure = effect_dots(
+        effects, ["b", "a"], {"rec_acc50": "REC", "res_ciou": "RES"}, {"x": ["a"], "y": ["b"]}
+    )
+    left, right = figure.axes
+    dots = {
+        line.get_color(): np.asarray(line.get_xydata())
+        for line in left.get_lines()
+        if len(line.get_xydata()) == 1
+    }
+    np.testing.assert_allclose(sorted(map(tuple, np.concatenate(list(dots.values())))), [(0, 0), (0.1, 1)])
+    bars = [segment for lines in left.collections[1:] for segment in lines.get_segments()]
+    np.testing.assert_allclose(sorted(np.array(bars)[:, :, 0].tolist()), [[-0.1, 0.2], [0, 0.3]], atol=1e-9)
+    assert [text.get_text() for text in left.get_yticklabels()] == ["b", "a"]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["x", "y"]
+    assert right.get_xlabel() == "difference in RES"
