@@ -62,18 +62,13 @@ def hits(
         Shares in [0, 1], indexed by sample id.
     """
     rows = []
-    for number, (sample, maps) in enumerate(zip(samples, stored_maps(measured), strict=True)):
+    for sample, maps in zip(samples, stored_maps(measured), strict=True):
         window, true = lvlm.window(sample.size), np.array([sample.box], float)
-        boxes = {
-            name: np.stack([Variant(heads).box(maps, window, number) for heads in choices])
-            for name, choices in found.items()
-        }
-        rows.append(
-            {
-                name: float((box_iou(np.repeat(true, len(some), axis=0), some) >= 0.5).mean())
-                for name, some in boxes.items()
-            }
-        )
+        row = {}
+        for name, choices in found.items():
+            boxes = np.stack([Variant(heads).box(maps, window, 0) for heads in choices])
+            row[name] = float((box_iou(np.repeat(true, len(boxes), axis=0), boxes) >= 0.5).mean())
+        rows.append(row)
     return pd.DataFrame(rows, index=pd.Index([sample.sample_id for sample in samples], name="sample_id"))
 
 
