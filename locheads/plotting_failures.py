@@ -107,7 +107,7 @@ def mask_grid(
     Args:
         cases: `(image, title, true mask, segmenter's mask)` each.
     """
-    figure, grid = plt.subplots(1, len(cases), figsize=(2.7 * len(cases), 3.1), squeeze=False)
+    figure, grid = plt.subplots(1, len(cases), figsize=(2.3 * len(cases), 2.8), squeeze=False)
     for axes, (image, title, true, segmented) in zip(grid[0], cases, strict=True):
         _picture(axes, image, title)
         _tint(axes, segmented, PALETTE[4])
@@ -133,9 +133,9 @@ def rival_grid(
     Args:
         cases: `(image, title, true box, predicted box, boxes of the others)` each.
     """
-    figure, grid = plt.subplots(1, len(cases), figsize=(2.7 * len(cases), 3.2), squeeze=False)
+    figure, grid = plt.subplots(1, len(cases), figsize=(2.3 * len(cases), 2.9), squeeze=False)
     for axes, (image, title, true, found, others) in zip(grid[0], cases, strict=True):
-        _picture(axes, image, _wrapped(title))
+        _picture(axes, image, _wrapped(title, 26))
         for other in others:
             _box(axes, other, (1.0, 1.0, 1.0), ":")
         _box(axes, true, TRUE, "--")

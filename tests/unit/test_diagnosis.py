@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from locheads.diagnosis import MOST_COVERED, diagnose_boxes, diagnose_heads, tell
-from locheads.metrics import accuracy, box_iou
 from locheads.selection import Head, select_heads
 
 SAMPLES = 200
@@ -128,26 +127,25 @@ def test_padding_taken_for_stretching_is_told_with_its_factor(size):
     sizes = np.tile(size, (80, 1))
     _, displaced = diagnose_boxes(found, true, sizes)
     assert displaced.shows
-    assert displaced.value == pytest.approx(1 - accuracy(box_iou(found, true)))
-    assert "places × 1.00 +0.00 and sizes × 1.00 along the longer" in displaced.check
-    assert "places × 1.50 -0.25 and sizes × 1.50 along the shorter" in displaced.check
+    assert displaced.value == pytest.approx(1.5 - 1)
+    assert "× 1.00 along the longer edge, × 0.67 along the shorter" in displaced.check
 
 
 def test_a_common_shift_is_told():
     found = boxes() + np.array([20, 0, 20, 0])
     _, displaced = diagnose_boxes(found, boxes(), square())
-    assert displaced.shows and displaced.value == 1
-    assert "places × 1.00 -0.10 and" in displaced.check
+    assert displaced.shows and displaced.value == pytest.approx(20 / 40)
+    assert "shifted by +0.50 and +0.00" in displaced.check
 
 
-def test_equal_boxes_have_no_line_but_a_shift():
-    same = np.tile([50.0, 50.0, 90.0, 90.0], (80, 1))
-    _, displaced = diagnose_boxes(same, boxes(), square())
-    assert np.isfinite(displaced.value)
+def test_boxes_too_wide_are_not_displaced():
+    wide = boxes() + np.array([-10, -10, 10, 10])
+    _, displaced = diagnose_boxes(wide, boxes(), square())
+    assert not displaced.shows and displaced.value == pytest.approx(0, abs=1e-9)
 
 
 def test_it_tells_a_line_each(capsys):
-    tell(diagnose_boxes(np.tile([0.0, 0.0, 200.0, 200.0], (80, 1)), boxes(), square()))
+    tell(diagnose_boxes(boxes() + np.array([20, 0, 20, 0]), boxes(), square()))
     first, second = capsys.readouterr().out.splitlines()
-    assert first.startswith("WARNING, same place: ") and "; check the maps" in first
-    assert second.startswith("displaced boxes: ") and second.endswith(": fine")
+    assert first.startswith("same place: ") and first.endswith(": fine")
+    assert second.startswith("WARNING, displaced boxes: ") and "; check how pictures become" in second
