@@ -63,6 +63,11 @@ HEADLINES = (
     Headline("07_stability", "shared_top3_n100"),
     _ablation("08_smoothing", "rec_acc50_sigma0.0_kernel7", "sigma=0"),
     _ablation("08_smoothing", "rec_acc50_sigma1.0_kernel7", "sigma=1.0"),
+    Headline("12_across_datasets", "mean_cost_of_foreign_heads"),
+    Headline("12_across_datasets", "mean_cost_of_random_heads"),
+    Headline("14_failures", "rec_acc50_counting"),
+    Headline("14_failures", "rec_acc50_not_counting"),
+    Headline("14_failures", "share_merged"),
 )
 """In the order of the table. Acc@0.5 and cIoU are fractions here; the paper prints per cent."""
 
