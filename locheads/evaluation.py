@@ -144,6 +144,25 @@ def stored_maps(profiled: xr.Dataset) -> Iterator[np.ndarray]:
         yield from profiled.maps[start : start + BLOCK].values
 
 
+def boxes_of(
+    variant: Variant,
+    maps: Iterable[Float[np.ndarray, "layer head row column"]],
+    windows: Sequence[Window],
+) -> Float[np.ndarray, "n 4"]:
+    """The box (xyxy pixels) of every sample under one variant, where no mask is wanted.
+
+    Args:
+        variant: How the maps become a box.
+        maps: Maps of all heads, one sample after another, as of `stored_maps`.
+        windows: Which pixels each sample's grid covers.
+
+    Raises:
+        ValueError: When there are not as many maps as windows.
+    """
+    pairs = zip(maps, windows, strict=True)
+    return np.stack([variant.box(heads, window, number) for number, (heads, window) in enumerate(pairs)])
+
+
 def evaluate(
     lvlm: Lvlm, segmenter: Segmenter, samples: Sequence[Sample], heads: Heads, rivals: Sequence[Heads] = ()
 ) -> pd.DataFrame:

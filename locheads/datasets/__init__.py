@@ -12,11 +12,19 @@ from locheads.datasets.hub import find_hub, read_hub
 from locheads.datasets.manifest import read_manifest
 from locheads.datasets.narratives import read_narratives
 from locheads.datasets.reasonseg import read_reasonseg
-from locheads.datasets.refcoco import SPLIT_BY, read_refcoco
+from locheads.datasets.refcoco import SPLIT_BY, read_objects, read_refcoco
 from locheads.errors import LocheadsError, LocheadsWarning
-from locheads.samples import LazySamples, Sample
+from locheads.samples import Box, LazySamples, Sample
 
-__all__ = ["DATASETS", "open_samples", "read_manifest", "read_reasonseg", "read_refcoco", "read_samples"]
+__all__ = [
+    "DATASETS",
+    "objects_of",
+    "open_samples",
+    "read_manifest",
+    "read_reasonseg",
+    "read_refcoco",
+    "read_samples",
+]
 
 Reader = Callable[[Path, str, Path | None], LazySamples]
 
@@ -54,6 +62,24 @@ def open_samples(data: Path | str, dataset: str, split: str, images: Path | str 
         if found:
             return read_hub(*found, dataset, split, folder)
     return DATASETS[dataset](root, split, folder)
+
+
+def objects_of(data: Path | str, dataset: str) -> dict[str, list[Box]]:
+    """The boxes (xyxy pixels) of all annotated objects by image id, referred to or not; crowds left out.
+
+    None of any image where the data set does not list them: only `refer`'s layout does.
+
+    Args:
+        data: As `read_samples` takes it.
+        dataset: Likewise.
+
+    Raises:
+        LocheadsError: The list is damaged.
+    """
+    root = _folder(data)
+    if dataset not in SPLIT_BY or not (root / dataset / "instances.json").exists():
+        return {}
+    return read_objects(root, dataset)
 
 
 def read_samples(

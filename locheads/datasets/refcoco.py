@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from locheads.errors import LocheadsError
-from locheads.samples import LazySamples, Sample
+from locheads.samples import Box, LazySamples, Sample
 
 SPLIT_BY = {"refcoco": "unc", "refcoco+": "unc", "refcocog": "umd"}
 """The three data sets and whose split of each the paper reports."""
@@ -100,6 +100,27 @@ def explaining(path: Path, ref: dict[str, Any]) -> Iterator[None]:
         yield
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise LocheadsError(f"{path}: reference {ref.get('ref_id')} is malformed ({error!r})") from error
+
+
+def read_objects(root: Path, dataset: str) -> dict[str, list[Box]]:
+    """The boxes of all annotated objects, referred to or not: by image id, xyxy in pixels.
+
+    Crowds (`iscrowd`), whose box is of a region and not of an object, are left out.
+
+    Raises:
+        LocheadsError: Missing or damaged file.
+    """
+    path = Path(root) / dataset / "instances.json"
+    boxes: dict[str, list[Box]] = {}
+    for number, annotation in _Instances(path).annotations.items():
+        try:
+            x, y, width, height = map(float, annotation["bbox"])
+            image = boxes.setdefault(str(annotation["image_id"]), [])
+        except (KeyError, TypeError, ValueError) as error:
+            raise LocheadsError(f"{path}: annotation {number} is malformed ({error!r})") from error
+        if not annotation.get("iscrowd"):
+            image.append((x, y, x + width, y + height))
+    return boxes
 
 
 class _Instances:

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from locheads.datasets import read_samples
-from locheads.datasets.refcoco import load_plain_pickle, read_refcoco
+from locheads.datasets import objects_of, read_samples
+from locheads.datasets.refcoco import load_plain_pickle, read_objects, read_refcoco
 from locheads.errors import LocheadsError
 
 IMAGES = "images/mscoco/images/train2014"
@@ -136,6 +136,20 @@ def test_reference_without_annotation_is_named(tmp_path: Path) -> None:
     root = _write(tmp_path, "refcoco", "unc", [_reference(41, 999, "val", (0, "nobody"))])
     with pytest.raises(LocheadsError, match=r"refs\(unc\)\.p: reference 41 .*999"):
         list(read_refcoco(root, "refcoco", "val"))
+
+
+def test_all_objects_of_an_image_but_crowds(tmp_path: Path) -> None:
+    root = _write(tmp_path, "refcoco", "unc", REFERENCES)
+    assert objects_of(root, "refcoco") == {"77": [(1, 2, 5, 6), (1, 0, 2, 3)]}
+    _write(tmp_path, "refcoco", "unc", REFERENCES, iscrowd=1)
+    assert objects_of(root, "refcoco") == {"77": [(1, 2, 5, 6)]}
+    _write(tmp_path, "refcoco", "unc", REFERENCES, bbox=[1, 0, 1])
+    with pytest.raises(LocheadsError, match="annotation 6 is malformed"):
+        read_objects(root, "refcoco")
+
+
+def test_no_objects_where_they_are_not_listed(tmp_path: Path) -> None:
+    assert objects_of(tmp_path, "refcoco") == objects_of(tmp_path, "png") == {}
 
 
 def test_damaged_instances(root: Path) -> None:

@@ -1,0 +1,150 @@
+"""The figures of heads carried to other data and of what fails, in the manner of `locheads.plotting`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from jaxtyping import Bool, Float
+from matplotlib.figure import Figure
+from matplotlib.patches import Polygon
+from PIL import Image
+
+from locheads.failures import KINDS, hull
+from locheads.plotting import FOUND, MUTED, PALETTE, TRUE, _box, _picture, _tint, _wrapped
+
+KIND_COLOURS = dict(zip(KINDS, (PALETTE[2], PALETTE[1], PALETTE[4], MUTED), strict=True))
+
+
+def transfer_matrix(
+    table: pd.DataFrame, label: str, axes: tuple[str, str] = ("found on", "used on")
+) -> Figure:
+    """A value for each set that heads were found on (down) and used on (across), with its interval.
+
+    Args:
+        table: Columns `found`, `used`, `value`, `low`, `high`, in the order of the figure.
+        label: Of the value.
+        axes: Names of the rows and of the columns.
+    """
+    down, across = axes
+    found, used = table.found.unique(), table.used.unique()
+    value, low, high = (
+        table.pivot(index="found", columns="used", values=name).loc[found, used].to_numpy()
+        for name in ("value", "low", "high")
+    )
+    words = [
+        [f"{v:.2f}\n[{a:.2f}, {b:.2f}]" for v, a, b in zip(*row, strict=True)]
+        for row in zip(value, low, high, strict=True)
+    ]
+    figure, panel = plt.subplots(figsize=(2 + 1.3 * len(used), 1.2 + 0.7 * len(found)))
+    sns.heatmap(
+        value, vmin=0, vmax=1, cmap="viridis", annot=np.array(words), fmt="", annot_kws={"size": 9},
+        xticklabels=used, yticklabels=found, cbar_kws={"label": label}, ax=panel,
+    )  # fmt: skip
+    panel.set(xlabel=across, ylabel=down)
+    panel.tick_params(axis="y", rotation=0)
+    return figure
+
+
+def rate_panels(panels: Mapping[str, pd.DataFrame], label: str, columns: int = 3) -> Figure:
+    """A rate and its interval for each group, a panel a question, with the number of samples.
+
+    Args:
+        panels: Rates by title, as of `failures.rates`.
+        label: Of the rates, in [0, 1].
+        columns: Panels in a row.
+    """
+    rows = -(-len(panels) // columns)
+    figure, grid = plt.subplots(
+        rows, columns, figsize=(3.3 * columns, 2.9 * rows), sharey=True, squeeze=False
+    )
+    for axes in grid.flat[len(panels) :]:
+        axes.axis("off")
+    for axes, (title, table) in zip(grid.flat, panels.items(), strict=False):
+        bars = table.value - table.low, table.high - table.value
+        axes.bar(range(len(table)), table.value, 0.7, yerr=bars, color=TRUE, ecolor="black", capsize=3)
+        ticks = [f"{group}\nn = {n}" for group, n in zip(table.index, table.samples, strict=True)]
+        axes.set_xticks(range(len(table)), ticks, fontsize=9)
+        axes.set_title(title, fontsize=10)
+        axes.set_ylim(0, 1)
+    for axes in grid[:, 0]:
+        axes.set_ylabel(label)
+    return figure
+
+
+def kind_bars(shares: pd.DataFrame, counts: Sequence[int], label: str) -> Figure:
+    """What the boxes of each group are, as stacked shares.
+
+    Args:
+        shares: A row a group, a column for each of `failures.KINDS`, in [0, 1].
+        counts: Samples of each group.
+        label: Of the groups.
+    """
+    meant = {"hit": "hit", "merged": "also over another", "rival": "on another", "off": "other miss"}
+    figure, axes = plt.subplots(figsize=(7, 3.4))
+    base = np.zeros(len(shares))
+    for kind in KINDS:
+        height = shares[kind].to_numpy()
+        axes.bar(range(len(shares)), height, 0.6, base, color=KIND_COLOURS[kind], edgecolor="white",
+                 label=meant[kind])  # fmt: skip
+        base += height
+    axes.set_xticks(range(len(shares)), [f"{g}\nn = {n}" for g, n in zip(shares.index, counts, strict=True)])
+    axes.set(xlabel=label, ylabel="share of the boxes", ylim=(0, 1))
+    axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+    return figure
+
+
+def mask_grid(
+    cases: Sequence[
+        tuple[Image.Image, str, Bool[np.ndarray, "height width"], Bool[np.ndarray, "height width"]]
+    ],
+) -> Figure:
+    """Pictures with the true mask's hull and what the segmenter made of its box.
+
+    Args:
+        cases: `(image, title, true mask, segmenter's mask)` each.
+    """
+    figure, grid = plt.subplots(1, len(cases), figsize=(2.3 * len(cases), 2.8), squeeze=False)
+    for axes, (image, title, true, segmented) in zip(grid[0], cases, strict=True):
+        _picture(axes, image, title)
+        _tint(axes, segmented, PALETTE[4])
+        axes.contour(true, [0.5], colors=[TRUE], linewidths=2)
+        axes.add_patch(Polygon(hull(true), fill=False, edgecolor=FOUND, linewidth=2, linestyle="--"))
+    handles = [
+        plt.Line2D([], [], color=TRUE, linewidth=2),
+        plt.Line2D([], [], color=FOUND, linestyle="--", linewidth=2),
+        plt.Rectangle((0, 0), 1, 1, color=(*PALETTE[4], 0.5)),
+    ]
+    words = ["true mask", "its convex hull", "segmenter's mask, from the true box"]
+    figure.legend(handles, words, loc="outside lower center", ncols=3, frameon=False)
+    return figure
+
+
+def rival_grid(
+    cases: Sequence[
+        tuple[Image.Image, str, Float[np.ndarray, "4"], Float[np.ndarray, "4"], Float[np.ndarray, "n 4"]]
+    ],
+) -> Figure:
+    """Pictures with the true box, that of the heads and, dotted, those of all other objects.
+
+    Args:
+        cases: `(image, title, true box, predicted box, boxes of the others)` each.
+    """
+    figure, grid = plt.subplots(1, len(cases), figsize=(2.3 * len(cases), 2.9), squeeze=False)
+    for axes, (image, title, true, found, others) in zip(grid[0], cases, strict=True):
+        _picture(axes, image, _wrapped(title, 26))
+        for other in others:
+            _box(axes, other, (1.0, 1.0, 1.0), ":")
+        _box(axes, true, TRUE, "--")
+        _box(axes, found, FOUND)
+    lines = [
+        plt.Line2D([], [], color=TRUE, linestyle="--"),
+        plt.Line2D([], [], color=FOUND),
+        plt.Line2D([], [], color=MUTED, linestyle=":"),
+    ]
+    words = ["true box", "box of the heads", "other objects (white)"]
+    figure.legend(lines, words, loc="outside lower center", ncols=3, frameon=False)
+    return figure
