@@ -190,4 +190,7 @@ def test_ignored_pixels_count_neither_as_found_nor_as_missed(samples, maps):
     sample = replace(sample, segmentation=encode_mask(rectangle(np.array(sample.box))))
     row = evaluate_variants(Stretched(), Rectangles(), [sample], maps[:1], {"two": VARIANTS["two"]}).iloc[0]
     found, true = rectangle(np.array(row.box))[:, 12:], sample.mask[:, 12:]
-    assert true.sum() == 12 * 9 and (row.intersection, row.union) == ((found & true).sum(), (found | true).sum())
+    assert true.sum() == 12 * 9 and (row.intersection, row.union) == (
+        (found & true).sum(),
+        (found | true).sum(),
+    )

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from locheads.specimen.expressions import ATTRIBUTES, _HINTS
+from locheads.specimen.expressions import _HINTS, ATTRIBUTES
 from locheads.specimen.queries import plain_words
 from locheads.specimen.vocabulary import words
 
