@@ -298,7 +298,7 @@ def two_boxes_grid(
     columns: int = 4,
 ) -> Figure:
     """Pictures with three boxes: `(image, title, first, second and third box)` each, named in a legend."""
-    looks = ((PALETTE[3], "--"), (FOUND, "-"), (TRUE, ":"))
+    looks = ((MASK, "--"), (FOUND, "-"), (TRUE, ":"))
     rows = -(-len(cases) // columns)
     figure, grid = plt.subplots(rows, columns, figsize=(2.7 * columns, 3.2 * rows), squeeze=False)
     for axes in grid.ravel():
