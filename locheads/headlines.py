@@ -63,6 +63,23 @@ HEADLINES = (
     Headline("07_stability", "shared_top3_n100"),
     _ablation("08_smoothing", "rec_acc50_sigma0.0_kernel7", "sigma=0"),
     _ablation("08_smoothing", "rec_acc50_sigma1.0_kernel7", "sigma=1.0"),
+    _reported("09_own_answer", "rec_acc50_text", "rec", "refcocog", "own text"),
+    _reported("09_own_answer", "rec_acc50_heads", "rec", "refcocog", "its heads"),
+    Headline("09_own_answer", "right_region_text"),
+    Headline("09_own_answer", "right_region_heads"),
+    _reported("10_reasoning_segmentation", "res_ciou_val_all", "res", "reasonseg"),
+    Headline(
+        "10_reasoning_segmentation",
+        "res_ciou_test_all",
+        f"{paper.reported('res', MODEL, 'reasonseg', 'test').value / 100:.3f}",
+        "Table 3",
+    ),
+    Headline(
+        "11_narrative_grounding",
+        "average_recall_all_largest",
+        f"{paper.reported('png', 'DeepSeek-VL-7B', 'png', '').value / 100:.3f}",
+        "Table 9, DeepSeek-VL-7B",
+    ),
 )
 """In the order of the table. Acc@0.5 and cIoU are fractions here; the paper prints per cent."""
 
