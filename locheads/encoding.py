@@ -104,6 +104,16 @@ class Lvlm:
         grids = self._read_grids(batch)
         return Encoded(inputs, self._image_tokens(batch["input_ids"], grids), grids, query)
 
+    def prompted(self, images: Sequence[Image.Image], expressions: Sequence[str]) -> dict[str, torch.Tensor]:
+        """What generation goes on from: keyword arguments of `generate`, texts padded on the left.
+
+        Raises:
+            LocheadsError: An expression is empty or has words the model does not know.
+        """
+        batch = self._processed(images, self.texts(expressions), "left")
+        self._check_words(batch["input_ids"], expressions)
+        return {name: self._placed(tensor) for name, tensor in batch.items()}
+
     def texts(self, expressions: Sequence[str]) -> list[str]:
         """The prompt with each expression.
 
@@ -132,12 +142,14 @@ class Lvlm:
         self._check_length(lengths, expressions)
         return lengths - 1 - self._after(ids, lengths, expressions)
 
-    def _processed(self, images: Sequence[Image.Image], texts: list[str]) -> Mapping[str, Any]:
+    def _processed(
+        self, images: Sequence[Image.Image], texts: list[str], side: Literal["left", "right"] = "right"
+    ) -> Mapping[str, Any]:
         batch = self.processor(
             images=[[self._fitted(image)] for image in images],
             text=texts,
             padding=True,
-            padding_side="right",
+            padding_side=side,
             return_tensors="pt",
             **(self.family.options if self.family else {}),
         )

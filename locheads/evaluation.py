@@ -15,6 +15,7 @@ from locheads.geometry import Window
 from locheads.grounding import Grounding, ground
 from locheads.lvlm import Lvlm
 from locheads.metrics import (
+    Overlap,
     bootstrap_interval,
     box_iou,
     mask_overlap,
@@ -30,6 +31,8 @@ from locheads.store import by_image
 
 Heads = tuple[Head, ...]
 
+METRICS = ("rec_acc50", "res_ciou")
+"""What the paper's tables of RefCOCO report."""
 BLOCK = 64
 """Samples whose maps are read from the store at a time."""
 
@@ -84,7 +87,8 @@ def evaluate_variants(
 
     Returns:
         A row for each sample and variant, the variants of a sample together: `sample_id`, `variant`, `box`
-        (xyxy pixels), `box_iou`, `intersection` and `union` of the mask in pixels.
+        (xyxy pixels), `box_iou`, `intersection` and `union` of the mask in pixels, without those that the
+        data set ignores.
 
     Raises:
         ValueError: When there are not as many maps as samples.
@@ -126,7 +130,10 @@ def _outcomes(
 ) -> pd.DataFrame:
     """One row a grounding of the same sample."""
     boxes = np.stack([one.box for one in found])
-    overlap = mask_overlap(masks, np.broadcast_to(true_mask(sample), masks.shape))
+    counted = true_mask(sample)
+    if sample.ignored_mask is not None:
+        masks, counted = masks & ~sample.ignored_mask, counted & ~sample.ignored_mask
+    overlap = mask_overlap(masks, np.broadcast_to(counted, masks.shape))
     return pd.DataFrame(
         {
             "sample_id": sample.sample_id,
@@ -206,14 +213,18 @@ def ceiling(lvlm: Lvlm, samples: Sequence[Sample]) -> Float[np.ndarray, " n"]:
 
 
 def scores(
-    outcomes: pd.DataFrame, seed: int = 0, by: Sequence[str] = ("dataset", "split", "heads")
+    outcomes: pd.DataFrame,
+    seed: int = 0,
+    by: Sequence[str] = ("dataset", "split", "heads"),
+    metrics: Sequence[str] = METRICS,
 ) -> pd.DataFrame:
-    """REC Acc@0.5 and RES cIoU of every group of outcomes, in [0, 1].
+    """REC Acc@0.5, RES cIoU and gIoU of every group of outcomes, in [0, 1].
 
     Args:
         outcomes: Rows of `evaluate` or `evaluate_variants`, with the columns of `by`.
         seed: Of the bootstrap over samples.
         by: Columns that tell the groups apart.
+        metrics: Of `rec_acc50`, `res_ciou` and `res_giou` those that are wanted.
 
     Returns:
         The columns of `by`, `metric`, `value`, `low`, `high`: a row for each group and metric, with 95 %
@@ -221,7 +232,9 @@ def scores(
     """
     rows = []
     for key, group in outcomes.groupby(list(by), sort=False):
-        for metric, (values, statistic) in _per_sample(group).items():
+        measured = _per_sample(group)
+        for metric in metrics:
+            values, statistic = measured[metric]
             interval = bootstrap_interval(values, statistic, seed=seed)
             value = {"metric": metric, "value": float(statistic(values[None])[0])}
             rows.append(dict(zip(by, key, strict=True)) | value | vars(interval))
@@ -242,13 +255,16 @@ def named(table: pd.DataFrame, name: str) -> dict[str, float]:
     return saved
 
 
-def differences(outcomes: pd.DataFrame, reference: str, seed: int = 0) -> pd.DataFrame:
+def differences(
+    outcomes: pd.DataFrame, reference: str, seed: int = 0, metrics: Sequence[str] = METRICS
+) -> pd.DataFrame:
     """What every variant gains on a reference, sample by sample.
 
     Args:
         outcomes: Rows of `evaluate_variants`.
         reference: The variant that is taken off.
         seed: Of the bootstrap over samples.
+        metrics: As in `scores`.
 
     Returns:
         Columns `variant`, `metric`, `value` (variant − reference, in [-1, 1]), `low`, `high` (95 %
@@ -257,7 +273,8 @@ def differences(outcomes: pd.DataFrame, reference: str, seed: int = 0) -> pd.Dat
     groups = {str(name): _per_sample(group) for name, group in outcomes.groupby("variant", sort=False)}
     rows = []
     for name, measured in groups.items():
-        for metric, (values, statistic) in measured.items():
+        for metric in metrics:
+            values, statistic = measured[metric]
             base = groups[reference][metric][0]
             interval = paired_difference_interval(values, base, statistic, seed=seed)
             value = float(statistic(values[None])[0] - statistic(base[None])[0])
@@ -272,8 +289,13 @@ def _per_sample(group: pd.DataFrame) -> dict[str, tuple[np.ndarray, Statistic]]:
     """For each metric what it is computed from, one row a sample, and how, for a stack of resamples."""
     draws = group["draw"].nunique() if "draw" in group else 1
     hits = (group["box_iou"] >= 0.5).to_numpy(float).reshape(-1, draws)
-    areas = group[["intersection", "union"]].to_numpy(float).reshape(-1, draws, 2)
-    return {"rec_acc50": (hits.mean(1), resample_means), "res_ciou": (areas, _mean_ciou)}
+    areas = group[["intersection", "union"]].to_numpy().reshape(-1, draws, 2)
+    ious = Overlap(areas[..., 0], areas[..., 1]).iou
+    return {
+        "rec_acc50": (hits.mean(1), resample_means),
+        "res_ciou": (areas, _mean_ciou),
+        "res_giou": (ious.mean(1), resample_means),
+    }
 
 
 def _mean_ciou(areas: Real[np.ndarray, "resample n draws 2"]) -> Float[np.ndarray, " resample"]:

@@ -107,6 +107,19 @@ def giou(ious: Float[np.ndarray, " n"]) -> float:
     return _mean(ious)
 
 
+def average_recall(ious: Float[np.ndarray, " n"]) -> float:
+    """The area under the share of samples whose IoU is at least t, over t from 0 to 1.
+
+    The score of Panoptic Narrative Grounding (arXiv 2109.04988), which adds up the curve in small steps. The
+    area under the shares is the mean of what is counted: the average recall of a set of phrases is exactly
+    their mean IoU, and so it is computed.
+
+    Raises:
+        ValueError: When there is no sample.
+    """
+    return _mean(ious)
+
+
 def _mean(values: np.ndarray) -> float:
     if values.size == 0:
         raise ValueError("a score needs at least one sample")

@@ -83,7 +83,7 @@ def _segmenter(name: str, root: Path) -> str:
 
 def _data(name: str, root: Path) -> str:
     if name == "specimen":
-        return "specimen, written at the first run (49 MB)"
+        return "specimen, written at the first run (51 MB)"
     if (root / name).exists():
         return f"{name}, there"
     return f"{name}, missing: {DATA_SOURCE}"

@@ -32,6 +32,10 @@ if get_ipython() is not None:  # inside a notebook: pictures as JPEG, a tenth of
     set_matplotlib_formats("jpeg", pil_kwargs={"quality": 80})
 
 
+Boxed = Float[np.ndarray, "4"]
+"""A box: xyxy in pixels of the image."""
+
+
 def threshold_curve(threshold: Threshold) -> Figure:
     """Sorted attention sums with τ at the maximum curvature, and the distance to the chord below."""
     figure, (upper, lower) = plt.subplots(2, 1, figsize=(7, 4.6), sharex=True, height_ratios=(3, 1))
@@ -308,6 +312,46 @@ def grounding_grid(
         _box(axes, found, FOUND)
     lines = [plt.Line2D([], [], color=TRUE, linestyle="--"), plt.Line2D([], [], color=FOUND)]
     figure.legend(lines, ["true box", "box of the heads"], loc="outside lower center", ncols=2, frameon=False)
+    return figure
+
+
+def recall_curves(ious: Mapping[str, Float[np.ndarray, " n"]], marked: float | None = None) -> Figure:
+    """The share of samples whose IoU reaches each threshold; the area under a curve is its mean IoU.
+
+    Args:
+        ious: IoUs by name, a curve each.
+        marked: A threshold worth a line.
+    """
+    figure, axes = plt.subplots(figsize=(6.4, 3.6))
+    for number, (name, values) in enumerate(ious.items()):
+        ordered = np.concatenate([[0.0], np.sort(values), [1.0]])
+        share = np.concatenate([[1.0], 1 - np.arange(len(values)) / len(values), [0.0]])
+        style = ("-", "--", "-.", ":")[number % 4]
+        axes.step(ordered, share, where="pre", linestyle=style, color=PALETTE[number], label=name)
+    if marked is not None:
+        axes.axvline(marked, color=MUTED, linestyle=":")
+    axes.set(xlabel="IoU threshold", ylabel="share of samples that reach it", xlim=(0, 1), ylim=(0, 1.02))
+    axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+    return figure
+
+
+def two_boxes_grid(
+    cases: Sequence[tuple[Image.Image, str, Boxed, Boxed, Boxed]],
+    names: tuple[str, str, str],
+    columns: int = 4,
+) -> Figure:
+    """Pictures with three boxes: `(image, title, first, second and third box)` each, named in a legend."""
+    looks = ((MASK, "--"), (FOUND, "-"), (TRUE, ":"))
+    rows = -(-len(cases) // columns)
+    figure, grid = plt.subplots(rows, columns, figsize=(2.7 * columns, 3.2 * rows), squeeze=False)
+    for axes in grid.ravel():
+        axes.axis("off")
+    for axes, (image, title, *boxes) in zip(grid.ravel(), cases, strict=False):
+        _picture(axes, image, _wrapped(title))
+        for number in (1, 0, 2):  # dashes over a line, where boxes are equal
+            _box(axes, boxes[number], *looks[number])
+    lines = [plt.Line2D([], [], color=color, linestyle=style, linewidth=2.5) for color, style in looks]
+    figure.legend(lines, names, loc="outside lower center", ncols=3, frameon=False)
     return figure
 
 

@@ -1,4 +1,4 @@
-"""Scenes and expressions on disk, in the very layouts of RefCOCO, RefCOCO+, RefCOCOg and ReasonSeg.
+"""Scenes and expressions on disk, in the very layouts of RefCOCO, RefCOCO+, RefCOCOg, ReasonSeg and PNG.
 
 The readers of the published sets read them too. An image is drawn from
 `default_rng([seed, stream, index])` and its expressions from a generator of their own, so that
@@ -20,7 +20,7 @@ from PIL import Image
 
 from locheads.datasets.refcoco import IMAGES, SPLIT_BY
 from locheads.errors import LocheadsError
-from locheads.specimen import expressions, layouts, outlines, scenes
+from locheads.specimen import expressions, layouts, narratives, outlines, scenes
 from locheads.specimen.expressions import STYLES, refer
 from locheads.specimen.layouts import ReferSet, annotation, as_json, image_entry, labelme_entry
 from locheads.specimen.scenes import ROUND, SHAPES, Scene, draw_scene
@@ -32,15 +32,17 @@ SIZES: Sizes = {
     "refcoco+": {"train": 150, "val": 150, "testA": 80, "testB": 80},
     "refcocog": {"train": 150, "val": 150, "test": 80},
     "reasonseg": {"train": 40, "val": 60, "test": 60},
+    "png": {"val": 60},
 }
-"""Images by data set and split; each has one or two expressions for one or two of its objects."""
+"""Images by data set and split; each has one or two expressions for one or two of its objects, or (PNG) a
+narrative."""
 
 ROOT = Path(__file__).parents[2] / "data" / "specimen"
 MARKER = "specimen.json"
 """File that says how a folder was written."""
 
 _REFER_SPLITS = ("train", "val", "testA", "testB", "test")
-_STREAMS = (*_REFER_SPLITS, "reasonseg train", "reasonseg val", "reasonseg test")
+_STREAMS = (*_REFER_SPLITS, "reasonseg train", "reasonseg val", "reasonseg test", "png val")
 _SHAPES_OF = {"testA": ROUND, "testB": tuple(shape for shape in SHAPES if shape not in ROUND)}
 
 
@@ -76,6 +78,7 @@ def write_dataset(root: Path | str = ROOT, seed: int = 0, sizes: Sizes = SIZES) 
             new = Path(scratch) / "new"
             _write_refer_sets(new, seed, sizes)
             _write_reasonseg(new / "ReasonSeg", seed, sizes["reasonseg"])
+            _write_narratives(new / "panoptic_narrative_grounding", seed, sizes.get("png", {}))
             (new / MARKER).write_text(_recipe(seed, sizes))
             if root.exists():
                 root.rename(Path(scratch) / "old")
@@ -91,7 +94,7 @@ def _recipe(seed: int, sizes: Sizes) -> str:
     """What the bytes depend on, as the marker's text: the code that draws and writes, seed, sizes."""
     files = [
         Path(__file__),
-        *(Path(str(module.__file__)) for module in (expressions, layouts, outlines, scenes)),
+        *(Path(str(module.__file__)) for module in (expressions, layouts, narratives, outlines, scenes)),
     ]
     code = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
     return as_json({"recipe": code, "seed": seed, "sizes": sizes})
@@ -161,3 +164,17 @@ def _write_reasonseg(folder: Path, seed: int, sizes: Mapping[str, int]) -> None:
                     as_json(labelme_entry(scene.masks[thing], queries, path.name))
                 )
                 written += 1
+
+
+def _write_narratives(folder: Path, seed: int, sizes: Mapping[str, int]) -> None:
+    for split, images in sizes.items():
+        told: list[tuple[Scene, narratives.Narrative]] = []
+        for index in count():
+            if len(told) == images:
+                break
+            scene, stream = _scene(seed, f"png {split}", index), _STREAMS.index(f"png {split}")
+            narrative = narratives.tell(scene, np.random.default_rng([seed, stream, index, 1]))
+            if narrative:
+                _save_image(scene, folder / "images" / f"{split}2017" / f"{len(told):012d}.jpg")
+                told.append((scene, narrative))
+        narratives.write(folder / "annotations", f"{split}2017", told)

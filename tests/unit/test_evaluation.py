@@ -26,7 +26,7 @@ from locheads.geometry import Window
 from locheads.grounding import ground
 from locheads.lvlm import Lvlm
 from locheads.metrics import box_iou, mask_iou
-from locheads.samples import Sample
+from locheads.samples import Sample, encode_mask
 from locheads.segmentation import Segmenter
 from locheads.selection import Head
 
@@ -223,3 +223,26 @@ def test_differences_are_paired():
     assert (table.loc["base", ["value", "low", "high"]] == 0).all(axis=None)
     assert table.loc[("better", "rec_acc50"), "value"] == 0
     np.testing.assert_allclose(table.loc[("better", "res_ciou"), ["value", "low", "high"]].astype(float), 0.1)
+
+
+def test_the_mean_iou_is_asked_for_by_name():
+    outcomes = outcomes_of(a=[(0.5, 1, 2), (0.4, 3, 10)], b=[(0.6, 2, 2), (0.7, 9, 10)])
+    table = scores(outcomes, by=["variant"], metrics=["res_giou"]).set_index("variant")
+    assert set(table.metric) == {"res_giou"}
+    assert table.value.round(6).to_dict() == {"a": 0.4, "b": 0.95}
+    gain = differences(outcomes, "a", metrics=["res_giou"]).set_index("variant")
+    assert gain.value["b"] == pytest.approx(0.55) and gain.low["b"] <= 0.55 <= gain.high["b"]
+
+
+def test_ignored_pixels_count_neither_as_found_nor_as_missed(samples, maps):
+    """Of mask and object the part outside the left half counts, as in a naive loop."""
+    left = np.zeros(SIZE[::-1], bool)
+    left[:, :12] = True
+    sample = replace(samples[2], box=(6.0, 9.0, 24.0, 18.0), ignored=encode_mask(left))
+    sample = replace(sample, segmentation=encode_mask(rectangle(np.array(sample.box))))
+    row = evaluate_variants(Stretched(), Rectangles(), [sample], maps[:1], {"two": VARIANTS["two"]}).iloc[0]
+    found, true = rectangle(np.array(row.box))[:, 12:], sample.mask[:, 12:]
+    assert true.sum() == 12 * 9 and (row.intersection, row.union) == (
+        (found & true).sum(),
+        (found | true).sum(),
+    )

@@ -10,6 +10,7 @@ from scipy import stats
 
 from locheads.metrics import (
     accuracy,
+    average_recall,
     bootstrap_interval,
     box_iou,
     ciou,
@@ -82,8 +83,21 @@ def test_cumulative_iou_weighs_by_size_and_the_mean_does_not():
     assert giou(intersections / unions) == pytest.approx(0.5)
 
 
+def test_average_recall_by_hand():
+    # the share that reaches t: 1 up to 0.2, two thirds up to 0.5, a third up to 1
+    assert average_recall(np.array([0.5, 1.0, 0.2])) == pytest.approx(0.2 + 0.3 * 2 / 3 + 0.5 / 3)
+    assert average_recall(np.zeros(3)) == 0 and average_recall(np.ones(3)) == 1
+
+
+@given(hnp.arrays(np.float64, 7, elements=st.floats(0, 1)))
+def test_average_recall_is_the_area_under_the_curve_of_small_steps(ious):
+    steps = np.arange(0, 1, 1e-3)
+    area = np.mean([accuracy(ious, at) for at in steps])
+    assert average_recall(ious) == pytest.approx(area, abs=2e-3)
+
+
 def test_scores_of_nothing_are_refused():
-    for score in (accuracy, giou, bootstrap_interval):
+    for score in (accuracy, giou, average_recall, bootstrap_interval):
         with pytest.raises(ValueError, match="at least one sample"):
             score(np.array([]))
     with pytest.raises(ValueError, match="union"):
