@@ -167,7 +167,7 @@ def boxes_of(
         ValueError: When there are not as many maps as windows.
     """
     pairs = zip(maps, windows, strict=True)
-    return np.stack([variant.box(heads, window, number) for number, (heads, window) in enumerate(pairs)])
+    return np.stack([variant.ground(heads, window, number).box for number, (heads, window) in enumerate(pairs)])
 
 
 def evaluate(

@@ -66,7 +66,7 @@ def hits(
         window, true = lvlm.window(sample.size), np.array([sample.box], float)
         row = {}
         for name, choices in found.items():
-            boxes = np.stack([Variant(heads).box(maps, window, 0) for heads in choices])
+            boxes = np.stack([Variant(heads).ground(maps, window, 0).box for heads in choices])
             row[name] = float((box_iou(np.repeat(true, len(boxes), axis=0), boxes) >= 0.5).mean())
         rows.append(row)
     return pd.DataFrame(rows, index=pd.Index([sample.sample_id for sample in samples], name="sample_id"))
