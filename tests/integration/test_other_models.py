@@ -28,6 +28,7 @@ SPLITS = {"train": 16, "val": 14, "testA": 5, "testB": 5}
 SIZES = dict.fromkeys(("refcoco", "refcoco+"), SPLITS) | {
     "refcocog": {"train": 5, "val": 8, "test": 5},
     "reasonseg": {"train": 1, "val": 1, "test": 1},
+    "png": {"val": 2},
 }
 SMALL = {
     "samples": 16,
@@ -50,7 +51,8 @@ def refer(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def parquet(refer: Path) -> Path:
     """The same as copies of jxu124's repositories, beside COCO's images."""
     root = refer.with_name("parquet")
-    shutil.copytree(refer / IMAGES, root / IMAGES)
+    for part in (IMAGES, "ReasonSeg", "panoptic_narrative_grounding"):
+        shutil.copytree(refer / part, root / part)
     for name, split_by in SPLIT_BY.items():
         instances = json.loads((refer / name / "instances.json").read_text())
         annotations = {one["id"]: one for one in instances["annotations"]}
