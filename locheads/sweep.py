@@ -95,8 +95,7 @@ def run_sweep(
     with connected(scheduler, workers) as client:
         running = {client.submit(_attempt, point, study.ROOT, pure=False): point for point in waiting}
         for one in as_completed(list(running)):
-            lost = one.exception()
-            yield running[one], one.result() if lost is None else f"its worker ended ({lost})"
+            yield running[one], f"its worker ended ({lost})" if (lost := one.exception()) else one.result()
 
 
 def write_table(path: Path, points: Sequence[Point]) -> Path:
@@ -105,8 +104,7 @@ def write_table(path: Path, points: Sequence[Point]) -> Path:
 
     rows = []
     for point in points:
-        found = point.finished()
-        if found is not None:
+        if (found := point.finished()) is not None:
             numbers = {f"{n}_found" if n in point.parameters else n: value for n, value in found.items()}
             rows.append({"world": point.world, **point.parameters, **numbers})
     table = study.ROOT / "results" / f"{path.stem}.csv"
