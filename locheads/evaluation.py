@@ -167,7 +167,9 @@ def boxes_of(
         ValueError: When there are not as many maps as windows.
     """
     pairs = zip(maps, windows, strict=True)
-    return np.stack([variant.ground(heads, window, number).box for number, (heads, window) in enumerate(pairs)])
+    return np.stack(
+        [variant.ground(heads, window, number).box for number, (heads, window) in enumerate(pairs)]
+    )
 
 
 def evaluate(

@@ -350,8 +350,11 @@ def two_boxes_grid(
         _picture(axes, image, _wrapped(title))
         for number in (1, 0, 2):  # dashes over a line, where boxes are equal
             _box(axes, boxes[number], *looks[number])
-    lines = [plt.Line2D([], [], color=color, linestyle=style, linewidth=2.5) for color, style in looks]
-    figure.legend(lines, names, loc="outside lower center", ncols=3, frameon=False)
+    samples = [
+        Rectangle((0, 0), 1, 1, fill=False, edgecolor=color, linestyle=style, linewidth=2.5)
+        for color, style in looks
+    ]
+    figure.legend(samples, names, loc="outside lower center", ncols=3, frameon=False)
     return figure
 
 
