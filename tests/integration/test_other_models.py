@@ -38,6 +38,7 @@ SMALL = {
     "draws": 3,
     "steps": 5,
     "random_draws": 1,
+    "captured": 4,
 }
 
 
