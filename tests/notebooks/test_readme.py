@@ -57,6 +57,37 @@ def smoothing(results: Results) -> str:
     return f"Acc@0.5 {without} without, {smoothed} with"
 
 
+def own_answer(results: Results) -> str:
+    words, looks = (percent(results[f"rec_acc50_{way}"]) for way in ("own_text", "its_heads"))
+    return f"Acc@0.5 {words} in words, {looks} by its heads"
+
+
+def reasoning(results: Results) -> str:
+    val, test = (percent(results[f"res_ciou_reasonseg_{split}"]) for split in ("val", "test"))
+    return f"cIoU {val} val, {test} test"
+
+
+def narratives(results: Results) -> str:
+    return f"average recall {percent(results['average_recall_all_largest'])}"
+
+
+def across(results: Results) -> str:
+    foreign, random = (100 * results[f"mean_cost_of_{which}_heads"] for which in ("foreign", "random"))
+    return f"heads of another set cost {foreign:.1f} points, random ones {random:.1f}"
+
+
+def failures(results: Results) -> str:
+    counting, others = (percent(results[f"rec_acc50_{which}"]) for which in ("counting", "not_counting"))
+    return f"Acc@0.5 {counting} where the expression counts, {others} elsewhere"
+
+
+def audit(results: Results) -> str:
+    default, first, later = (
+        percent(results[f"rec_acc50_{which}"]) for which in ("default", "first_release", "later_rewrite")
+    )
+    return f"Acc@0.5 {default}; {first} as first released, {later} as rewritten"
+
+
 @pytest.mark.parametrize(
     ("notebook", "text"),
     [
@@ -68,6 +99,12 @@ def smoothing(results: Results) -> str:
         ("06_threshold", threshold),
         ("07_stability", stability),
         ("08_smoothing", smoothing),
+        ("09_own_answer", own_answer),
+        ("10_reasoning_segmentation", reasoning),
+        ("11_narrative_grounding", narratives),
+        ("12_across_datasets", across),
+        ("13_failures", failures),
+        ("14_audit", audit),
     ],
 )
 def test_the_specimens_column_is_the_committed_results(notebook: str, text: Callable[[Results], str]) -> None:
