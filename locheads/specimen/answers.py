@@ -97,7 +97,8 @@ def train_answers(
     torch.manual_seed(seed)
     model = make_model(make_tokenizer())
     model.model.vision_tower.load_state_dict(tower.state_dict())
-    return model, train_decoder(pool, model, FIRST, steps, folder / "answers.ckpt", seed, device)
+    checkpoint, features = folder / "answers.ckpt", folder / "finer.npy"
+    return model, train_decoder(pool, model, FIRST, steps, checkpoint, features, seed, device)
 
 
 def train_decoder(
@@ -106,16 +107,28 @@ def train_decoder(
     course: Course,
     steps: int,
     checkpoint: Path,
+    features: Path,
     seed: int,
     device: str = "cpu",
 ) -> list[dict[str, float]]:
-    """Train projector and decoder in place, the tower frozen, or resume; gives the training curve."""
-    features = frozen_features(pool, model.model.vision_tower, checkpoint.with_suffix(".npy"))
+    """Train projector and decoder in place, the tower frozen, or resume; gives the training curve.
+
+    Args:
+        pool: Scenes.
+        model: Learns, but for its vision tower.
+        course: What is shown when.
+        steps: Of the optimiser.
+        checkpoint: Written as training goes.
+        features: Where the tower's features of all scenes are, or will be.
+        seed: Of scenes and turns.
+        device: Where the model learns.
+    """
+    seen = frozen_features(pool, model.model.vision_tower, features)
     model.to(device).requires_grad_(True)
     model.model.vision_tower.requires_grad_(False)
     learners = nn.ModuleList([model.model.multi_modal_projector, model.model.language_model, model.lm_head])
     model.model.language_model.compile(dynamic=False)
-    batches = Conversations(pool, features, steps, seed, course)
+    batches = Conversations(pool, seen, steps, seed, course)
     return train(learners, batches, partial(answer_loss, model), course.rate, checkpoint, seed, device)
 
 

@@ -27,7 +27,7 @@ from locheads.specimen.segmenter import (
 from locheads.specimen.tags import train_tags
 from locheads.specimen.tower import COARSE, VISION, enlarged
 from locheads.specimen.training import ScenePool, make_pool
-from locheads.specimen.turns import CROWDED, DEEPER
+from locheads.specimen.turns import CROWDED, DEEPER, LONGER, Course
 from locheads.specimen.vocabulary import make_processor
 from locheads.specimen.weights import WEIGHTS, seal
 
@@ -44,6 +44,7 @@ STEPS = {
     "together": 800,
     "crowded": 5_000,
     "deeper": 900,
+    "longer": 1_400,
     "segmenter": 1_800,
 }
 """Parts in order, and their optimiser steps."""
@@ -67,6 +68,7 @@ def train_part(part: str) -> None:
         "together": _together,
         "crowded": _crowded,
         "deeper": _deeper,
+        "longer": _longer,
         "segmenter": _segmenter,
     }
     makers[part](device)
@@ -104,22 +106,30 @@ def _together(device: str) -> None:
 
 
 def _crowded(device: str) -> None:
-    model = _model("together")
-    steps, checkpoint = STEPS["crowded"], WORK / "crowded.ckpt"
-    _keep(model, train_decoder(_pool(), model, CROWDED, steps, checkpoint, seed=3, device=device), "crowded")
+    _decoder("crowded", _model("together"), CROWDED, 3, device)
 
 
 def _deeper(device: str) -> None:
     torch.manual_seed(4)
-    model = deepened(_model("crowded"))
-    steps, checkpoint = STEPS["deeper"], WORK / "deeper.ckpt"
-    _keep(model, train_decoder(_pool(), model, DEEPER, steps, checkpoint, seed=5, device=device), "deeper")
+    _decoder("deeper", deepened(_model("crowded")), DEEPER, 5, device)
+
+
+def _longer(device: str) -> None:
+    model = _model("deeper")
+    _decoder("longer", model, LONGER, 6, device)
     model.save_pretrained(LVLM)
     make_processor(VISION.image_size, VISION.patch_size).save_pretrained(LVLM)
     seal(LVLM)
     stages = ", ".join(f"{part} {steps:,} steps" for part, steps in STEPS.items() if part != "segmenter")
     results = answers_table(held_out_answers(load_lvlm("specimen")))
     write_card(LVLM, SCENES, stages, results, curve_table(_curve(), every=8))
+
+
+def _decoder(part: str, model: LlavaForConditionalGeneration, course: Course, seed: int, device: str) -> None:
+    """Train projector and decoder as a course says; the frozen tower's features serve all such parts."""
+    checkpoint, features = WORK / f"{part}.ckpt", WORK / "together.npy"
+    curve = train_decoder(_pool(), model, course, STEPS[part], checkpoint, features, seed, device)
+    _keep(model, curve, part)
 
 
 def _keep(model: LlavaForConditionalGeneration, curve: list[dict[str, float]], part: str) -> None:
@@ -138,7 +148,7 @@ def _curve() -> list[dict[str, float]]:
     """The curves of all parts that train the decoder, one after another."""
     rows: list[dict[str, float]] = []
     before = 0
-    for part in ("answers", "together", "crowded", "deeper"):
+    for part in ("answers", "together", "crowded", "deeper", "longer"):
         curve = json.loads((WORK / f"{part}.json").read_text(encoding="utf-8"))
         rows += [{**row, "step": row["step"] + before} for row in curve]
         before += STEPS[part]
