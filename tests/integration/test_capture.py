@@ -118,7 +118,10 @@ class _Reads(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: object, types: object, args: tuple = (), kwargs: dict | None = None):
         name = str(func)
-        if any(wait in name for wait in ("_local_scalar_dense", "nonzero", "masked_select", "unique")):
+        masks = (
+            [i for i in args[1] if i is not None and i.dtype == torch.bool] if "aten.index" in name else []
+        )
+        if masks or any(wait in name for wait in ("_local_scalar", "nonzero", "masked_select", "unique")):
             self.seen[name] += 1
         return func(*args, **(kwargs or {}))  # type: ignore[operator]
 
