@@ -105,9 +105,11 @@ def iou_against_frequency(
     figure, axes = plt.subplots(figsize=(6.4, 4.4))
     axes.scatter(100 * frequency[~chosen], iou[~chosen], color=TRUE, label="other heads")
     axes.scatter(100 * frequency[chosen], iou[chosen], color=FOUND, marker="D", label="three most frequent")
-    for x, y, name, wanted in zip(frequency, iou, names, chosen, strict=True):
-        if wanted:
-            axes.annotate(name, (100 * x, y), xytext=(0, 7), textcoords="offset points", ha="center")
+    top_down = sorted(np.flatnonzero(chosen), key=lambda i: -iou[i])
+    for rank, i in enumerate(top_down):  # fanned out, as such heads often lie close together
+        offset = (-12, 14 * (len(top_down) / 2 - 0.5 - rank))
+        at = (100 * frequency[i], iou[i])
+        axes.annotate(names[i], at, xytext=offset, textcoords="offset points", ha="right", va="center")
     axes.set(xlabel="selection frequency [%]", ylabel="mean IoU with the object")
     axes.set_title(f"Spearman ρ = {correlation.rho:.2f} [{correlation.low:.2f}, {correlation.high:.2f}]")
     axes.legend(frameon=False)
