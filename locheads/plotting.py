@@ -105,7 +105,7 @@ def iou_against_frequency(
     figure, axes = plt.subplots(figsize=(6.4, 4.4))
     axes.scatter(100 * frequency[~chosen], iou[~chosen], color=TRUE, label="other heads")
     axes.scatter(100 * frequency[chosen], iou[chosen], color=FOUND, marker="D", label="three most frequent")
-    top_down = sorted(np.flatnonzero(chosen), key=lambda i: -iou[i])
+    top_down = sorted(np.flatnonzero(chosen).tolist(), key=lambda i: -iou[i])
     for rank, i in enumerate(top_down):  # fanned out, as such heads often lie close together
         offset = (-12, 14 * (len(top_down) / 2 - 0.5 - rank))
         at = (100 * frequency[i], iou[i])
