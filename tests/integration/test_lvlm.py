@@ -52,7 +52,7 @@ def test_models_of_the_paper_that_cannot_be_loaded_say_why(name: str) -> None:
     [
         ({"dtype": "int8"}, "dtype 'int8' is not a floating type"),
         ({"device": "cuda:99"}, "device 'cuda:99' is not there"),
-        ({"fit": "crop"}, "fit 'crop': give own or pad or stretch"),
+        ({"fit": "zoom"}, "fit 'zoom': give own or pad or stretch or crop"),
         ({"query": "first"}, "query 'first'"),
         ({"image_size": 96}, "image_size is for fit 'pad' or 'stretch' with a dynamic processor"),
         ({"prompt": "Where is it?"}, "once each"),

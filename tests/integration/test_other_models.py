@@ -27,13 +27,13 @@ from locheads.specimen.dataset import write_dataset
 SPLITS = {"train": 16, "val": 14, "testA": 5, "testB": 5}
 SIZES = dict.fromkeys(("refcoco", "refcoco+"), SPLITS) | {
     "refcocog": {"train": 5, "val": 8, "test": 5},
-    "reasonseg": {"train": 1, "val": 1, "test": 1},
+    "reasonseg": {"train": 3, "val": 1, "test": 1},
     "png": {"val": 2},
 }
 SMALL = {
     "samples": 16,
     "held_out": 4,
-    "most": 4,
+    "most": 3,
     "sizes": [4, 8],
     "draws": 3,
     "steps": 5,
@@ -102,7 +102,7 @@ def llava(folder: Path) -> Path:
 
 @pytest.mark.parametrize(
     ("model", "data", "changes"),
-    [(qwen, "refer", {"prompt": "chat"}), (llava, "parquet", {"prompt": "release"})],
+    [(qwen, "refer", {"prompt": "chat"}), (llava, "parquet", {"prompt": "plain"})],
     ids=["Qwen2.5-VL, refer layout", "LLaVA's own layout, parquet"],
 )
 def test_the_whole_study(
