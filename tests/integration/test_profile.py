@@ -77,7 +77,7 @@ def captured(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     ) -> list[torch.Tensor]:
         asked.extend(expressions)
         seeds = [int(np.asarray(i).sum()) + 7 * len(e) for i, e in zip(images, expressions, strict=True)]
-        shape, share = (8, 8, *lvlm.grid), 1 / np.prod(lvlm.grid)
+        shape, share = (lvlm.layers, lvlm.heads, *lvlm.grid), 1 / np.prod(lvlm.grid)
         maps = [np.random.default_rng(seed).random(shape) ** 4 * share for seed in seeds]
         return [torch.tensor(one, dtype=torch.float32) for one in maps]
 
@@ -185,8 +185,8 @@ def test_maps_of_all_of_none_and_of_some_heads(lvlm: Lvlm, samples: list[Sample]
     assert profile(lvlm, samples, tmp_path / "some").attrs["maps"] == "L0H7,L3H2"  # read as it is
     with pytest.raises(LocheadsError, match="another maps"):
         profile(lvlm, samples, tmp_path / "some", maps="all")
-    with pytest.raises(LocheadsError, match="no head L8H0"):
-        profile(lvlm, samples, tmp_path / "new", maps=[(8, 0)])
+    with pytest.raises(LocheadsError, match="no head L12H0"):
+        profile(lvlm, samples, tmp_path / "new", maps=[(12, 0)])
     with pytest.raises(LocheadsError, match="L3H2,L4H1"):
         store.kept_heads("3,2")
 
