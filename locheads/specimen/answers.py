@@ -36,15 +36,17 @@ LAYERS = 12
 """Decoder layers in the end: eight that learn to answer, then four more on top of them."""
 
 
-def make_model(tokenizer: PreTrainedTokenizerFast) -> LlavaForConditionalGeneration:
-    """The specimen's architecture with random weights."""
+def make_model(
+    tokenizer: PreTrainedTokenizerFast, width: int = 128, heads: int = 8
+) -> LlavaForConditionalGeneration:
+    """A specimen's architecture with random weights; the decoder has eight layers."""
     text = LlamaConfig(
         vocab_size=len(tokenizer),
-        hidden_size=128,
-        intermediate_size=256,
+        hidden_size=width,
+        intermediate_size=2 * width,
         num_hidden_layers=8,
-        num_attention_heads=8,
-        num_key_value_heads=8,
+        num_attention_heads=heads,
+        num_key_value_heads=heads,
         head_dim=24,
         max_position_embeddings=1024,
         rope_parameters={"rope_type": "default", "rope_theta": 1e6},

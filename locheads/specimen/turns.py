@@ -50,6 +50,7 @@ class Course:
 FIRST = Course(easy=0.15, whole=0.75, crowded=False, styles=LATE, rate=1.5e-3)
 CROWDED = Course(easy=0.0, whole=0.9, crowded=True, styles=(0.5, 0.2, 0.2, 0.1), rate=1e-3)
 DEEPER = replace(CROWDED, whole=0.7, crowded=False, rate=6e-4)
+NARROW = replace(FIRST, styles=CROWDED.styles)
 LONGER = replace(DEEPER, whole=0.9, styles=(0.6, 0.2, 0.15, 0.05), rate=8e-4)
 
 
