@@ -5,18 +5,17 @@ from __future__ import annotations
 import torch
 
 from locheads.errors import LocheadsError
-
-SPECIMEN = "specimen"
+from locheads.specimen.weights import SPECIMENS
 
 
 def pick_device(device: str, name: str) -> str:
-    """A torch device; `auto` is the GPU if there is one, but the CPU for the specimen, which is small.
+    """A torch device; `auto` is the GPU if there is one, but the CPU for the specimens, which are small.
 
     Raises:
         LocheadsError: The device is not there.
     """
     if device == "auto":
-        return "cuda" if name != SPECIMEN and torch.cuda.is_available() else "cpu"
+        return "cuda" if name not in SPECIMENS and torch.cuda.is_available() else "cpu"
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:

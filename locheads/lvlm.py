@@ -21,12 +21,12 @@ from transformers.utils.logging import disable_progress_bar
 
 from locheads import original
 from locheads.capture import ATTENTION
-from locheads.devices import SPECIMEN, pick_device
+from locheads.devices import pick_device
 from locheads.encoding import Encoded, Fit, Lvlm
 from locheads.errors import LocheadsError
 from locheads.families import Family, crops, family_of
 from locheads.prompts import Query, resolve_prompt
-from locheads.specimen.weights import WEIGHTS, verify
+from locheads.specimen.weights import SPECIMENS, verify
 
 __all__ = ["ALIASES", "NOT_LOADABLE", "Encoded", "Lvlm", "load_lvlm", "varied"]
 
@@ -57,7 +57,7 @@ NOT_LOADABLE = {
 
 
 def load_lvlm(
-    name: str = SPECIMEN,
+    name: str = "specimen",
     device: str = "auto",
     dtype: str = "float32",
     *,
@@ -73,10 +73,11 @@ def load_lvlm(
     """Load a model; its decoder runs on `locheads.capture`'s attention.
 
     Args:
-        name: `specimen`; one of `ALIASES`; a folder in transformers' layout or LLaVA's own; a hub name.
-        device: A torch device; `auto` is the GPU if there is one, and the CPU for the specimen.
+        name: `specimen` or `specimen-narrow`; one of `ALIASES`; a folder in transformers' layout or LLaVA's
+            own; a hub name.
+        device: A torch device; `auto` is the GPU if there is one, and the CPU for a specimen.
         dtype: A torch floating type, or `auto` for the checkpoint's.
-        prompt: `release` (the default), `plain` (the specimen's), `chat`, or a text with `{image}` and
+        prompt: `release` (the default), `plain` (the specimens'), `chat`, or a text with `{image}` and
             `{expression}`; see `locheads.prompts`.
         query: Capture the row of the expression's last token, or of the `last` token of all.
         fit: `own` leaves the picture to the processor, `pad` centres it on a square of the processor's mean
@@ -107,7 +108,7 @@ def load_lvlm(
     if device_map is None:
         model = model.to(pick_device(device, name))
     image = image or (family.image if family else "{}").format(processor.image_token)
-    text = resolve_prompt(prompt or ("plain" if name == SPECIMEN else "release"), processor, image)
+    text = resolve_prompt(prompt or ("plain" if name in SPECIMENS else "release"), processor, image)
     way, image_size = _fit(name, family, processor, cast("Fit | None", fit), image_size)
     return Lvlm(name, model.eval(), processor, text, family, way, image_size, cast(Query, query), image)
 
@@ -137,9 +138,9 @@ def _loaded(
     """Processor, model, and what stands for the image in LLaVA's own checkpoints."""
     if name.lower() in NOT_LOADABLE and not Path(name).exists():
         raise LocheadsError(f"model '{name}' {NOT_LOADABLE[name.lower()]}")
-    folder = str(WEIGHTS / "lvlm") if name == SPECIMEN else ALIASES.get(name.lower(), name)
-    if name == SPECIMEN:
-        verify(WEIGHTS / "lvlm")
+    folder = str(SPECIMENS.get(name) or ALIASES.get(name.lower(), name))
+    if name in SPECIMENS:
+        verify(SPECIMENS[name])
     try:
         raw, _ = PreTrainedConfig.get_config_dict(folder, **where)
         if not raw:
@@ -149,8 +150,8 @@ def _loaded(
         return (*_from_transformers(name, folder, where, how), None)
     except (OSError, ValueError, ImportError, KeyError, TypeError) as error:
         raise LocheadsError(
-            f"model '{name}' cannot be loaded ({_first_line(error)}); give 'specimen', one of "
-            f"{', '.join(ALIASES)}, a folder in transformers' or LLaVA's layout, or a hub name"
+            f"model '{name}' cannot be loaded ({_first_line(error)}); give one of "
+            f"{', '.join([*SPECIMENS, *ALIASES])}, a folder in transformers' or LLaVA's layout, or a hub name"
         ) from error
 
 

@@ -17,6 +17,7 @@ from locheads.published import (
     TEXT_TOKENS,
     PublishedModel,
 )
+from locheads.specimen.weights import SPECIMENS
 
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 GB = 1e9
@@ -56,8 +57,8 @@ def plan(notebooks: Mapping[str, Mapping[str, Any]], given: Mapping[str, Any], r
 
 def _model(values: Mapping[str, Any], root: Path) -> str:
     name, revision = str(values.get("model", "specimen")), values.get("revision")
-    if name == "specimen":
-        return "specimen, in the repository"
+    if name in SPECIMENS:
+        return f"{name}, in the repository"
     if (root / name).is_dir():
         return f"{name}, a folder that is there"
     at = f"{name} at {revision or 'main, not pinned'}"

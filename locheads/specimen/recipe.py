@@ -14,7 +14,7 @@ from transformers import CLIPVisionConfig, CLIPVisionModel, LlavaForConditionalG
 from locheads.errors import LocheadsError
 from locheads.files import replacing
 from locheads.lvlm import load_lvlm
-from locheads.specimen.answers import deepened, train_answers, train_decoder, train_together
+from locheads.specimen.answers import deepened, make_model, train_answers, train_decoder, train_together
 from locheads.specimen.card import answers_table, curve_table, held_out_answers, ious_table, write_card
 from locheads.specimen.questions import train_questions
 from locheads.specimen.segmenter import (
@@ -27,14 +27,12 @@ from locheads.specimen.segmenter import (
 from locheads.specimen.tags import train_tags
 from locheads.specimen.tower import COARSE, VISION, enlarged
 from locheads.specimen.training import ScenePool, make_pool
-from locheads.specimen.turns import CROWDED, DEEPER, LONGER, Course
-from locheads.specimen.vocabulary import make_processor
-from locheads.specimen.weights import WEIGHTS, seal
+from locheads.specimen.turns import CROWDED, DEEPER, LONGER, NARROW, Course
+from locheads.specimen.vocabulary import make_processor, make_tokenizer
+from locheads.specimen.weights import SPECIMENS, seal
 
 WORK = Path(__file__).parents[2] / "data" / "training"
 """Scenes, features and checkpoints of the training; not committed."""
-LVLM = WEIGHTS / "lvlm"
-"""The shipped model, in the layout of the hub."""
 SCENES = 28_000
 STEPS = {
     "tags": 1_400,
@@ -45,9 +43,12 @@ STEPS = {
     "crowded": 5_000,
     "deeper": 900,
     "longer": 1_400,
+    "narrow": 4_400,
     "segmenter": 1_800,
 }
 """Parts in order, and their optimiser steps."""
+TOWER, DECODER = ("tags", "questions", "finer"), ("answers", "together", "crowded", "deeper", "longer")
+"""Parts that train the tower alone, and those that train the specimen's decoder."""
 
 
 def train_part(part: str) -> None:
@@ -69,6 +70,7 @@ def train_part(part: str) -> None:
         "crowded": _crowded,
         "deeper": _deeper,
         "longer": _longer,
+        "narrow": _narrow,
         "segmenter": _segmenter,
     }
     makers[part](device)
@@ -117,12 +119,27 @@ def _deeper(device: str) -> None:
 def _longer(device: str) -> None:
     model = _model("deeper")
     _decoder("longer", model, LONGER, 6, device)
-    model.save_pretrained(LVLM)
-    make_processor(VISION.image_size, VISION.patch_size).save_pretrained(LVLM)
-    seal(LVLM)
-    stages = ", ".join(f"{part} {steps:,} steps" for part, steps in STEPS.items() if part != "segmenter")
-    results = answers_table(held_out_answers(load_lvlm("specimen")))
-    write_card(LVLM, SCENES, stages, results, curve_table(_curve(), every=8))
+    _ship("specimen", model, DECODER)
+
+
+def _narrow(device: str) -> None:
+    """A second decoder on the tower, as LLaVA-1.5 comes in two sizes: narrower, fewer heads, another seed."""
+    torch.manual_seed(7)
+    model = make_model(make_tokenizer(), width=96, heads=6)
+    model.model.vision_tower.load_state_dict(_model("together").model.vision_tower.state_dict())
+    _decoder("narrow", model, NARROW, 8, device)
+    _ship("specimen-narrow", model, ("narrow",))
+
+
+def _ship(name: str, model: LlavaForConditionalGeneration, parts: tuple[str, ...]) -> None:
+    """Write a model that the package ships, in half precision and the hub's layout, with its card."""
+    folder = SPECIMENS[name]
+    model.half().save_pretrained(folder)
+    make_processor(VISION.image_size, VISION.patch_size).save_pretrained(folder)
+    seal(folder)
+    stages = ", ".join(f"{part} {STEPS[part]:,} steps" for part in (*TOWER, *parts))
+    results = answers_table(held_out_answers(load_lvlm(name)))
+    write_card(folder, SCENES, stages, results, curve_table(_curve(parts), every=8))
 
 
 def _decoder(part: str, model: LlavaForConditionalGeneration, course: Course, seed: int, device: str) -> None:
@@ -144,11 +161,11 @@ def _model(part: str) -> LlavaForConditionalGeneration:
     return LlavaForConditionalGeneration.from_pretrained(_there(WORK / part, part)).train()
 
 
-def _curve() -> list[dict[str, float]]:
-    """The curves of all parts that train the decoder, one after another."""
+def _curve(parts: tuple[str, ...]) -> list[dict[str, float]]:
+    """The curves of some parts, one after another."""
     rows: list[dict[str, float]] = []
     before = 0
-    for part in ("answers", "together", "crowded", "deeper", "longer"):
+    for part in parts:
         curve = json.loads((WORK / f"{part}.json").read_text(encoding="utf-8"))
         rows += [{**row, "step": row["step"] + before} for row in curve]
         before += STEPS[part]

@@ -16,6 +16,8 @@ from locheads.files import replacing
 
 WEIGHTS = Path(__file__).with_suffix("")
 """The folder of the weights this package ships, one folder a model."""
+SPECIMENS = {"specimen": WEIGHTS / "lvlm", "specimen-narrow": WEIGHTS / "lvlm-narrow"}
+"""The vision-language models among them, by the names that `load_lvlm` takes."""
 SUMS = "SHA256SUMS"
 MODEL = "model.safetensors"
 

@@ -1,0 +1,163 @@
+"""Models side by side: how few heads each needs, where they lie, and whether frequency ranks them by IoU.
+
+A head's number means nothing in another model, so what is compared is rank, depth, overlap, and which
+expressions are missed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+import zarr
+from jaxtyping import Float
+
+from locheads.errors import LocheadsError
+from locheads.metrics import Correlation, spearman
+from locheads.paper import HEADS
+from locheads.selection import Head, Selection, select_heads
+
+NAMED_DEPTHS = {
+    name: [layer / (layers - 1) for layer, _ in HEADS[name]]
+    for name, layers in {"LLaVA-1.5-7B": 32, "LLaVA-1.5-13B": 40}.items()
+}
+"""Where the heads that the paper names lie, 0 the first layer of the decoder and 1 the last."""
+
+
+@dataclass(frozen=True, eq=False)
+class Compared:
+    """One model's heads on one set of expressions.
+
+    Attributes:
+        name: Of the model.
+        samples: How many expressions.
+        selection: Its heads, chosen as in the paper.
+        iou: Mean IoU of each head's own map with the object, over the same expressions; the selection does
+            not know it.
+        often: Heads chosen in at least the least frequency that is asked for, by layer and head.
+        correlation: Spearman's ρ between frequency and IoU over these.
+    """
+
+    name: str
+    samples: int
+    selection: Selection
+    iou: Float[np.ndarray, "layer head"]
+    often: tuple[Head, ...]
+    correlation: Correlation
+
+    @property
+    def layers(self) -> int:
+        """Of the decoder."""
+        return self.iou.shape[0]
+
+
+def read_profile(store: Path | str) -> xr.Dataset:
+    """A finished profile that `locheads profile` wrote, of whatever model.
+
+    Raises:
+        LocheadsError: There is none, or it is not finished.
+    """
+    try:
+        done = np.asarray(zarr.open_array(store, path="done", mode="r")[:])
+    except (FileNotFoundError, ValueError, TypeError):
+        raise LocheadsError(f"{store}: not a profile; make one with `locheads profile`") from None
+    if not done.all():
+        raise LocheadsError(
+            f"{store}: {int(done.sum())} of {done.size} samples done; call `locheads profile` again to go on"
+        )
+    return xr.open_zarr(store, consolidated=False).drop_vars("done")
+
+
+def compared(
+    name: str, profiled: xr.Dataset, k: int = 3, least_frequency: float = 0.01, seed: int = 0
+) -> Compared:
+    """Select a model's heads from its profile, and correlate frequency with IoU (paper, figures 5 and 12).
+
+    Args:
+        name: Of the model.
+        profiled: From `locheads.profile.profile`, of samples with masks.
+        k: Localization heads.
+        least_frequency: Heads chosen in fewer samples are left out of the correlation (1 % in the paper).
+        seed: Of trials and resamples.
+
+    Raises:
+        LocheadsError: No sample has a mask, so that there is no overlap.
+    """
+    if profiled.iou.isnull().all():
+        raise LocheadsError(f"{name}: its profile is of samples without masks; overlap needs masks")
+    selection = select_heads(profiled.attention_sum.values, profiled.spatial_entropy.values, k=k, seed=seed)
+    iou = profiled.iou.mean("sample").values
+    often = tuple(Head(*map(int, place)) for place in np.argwhere(selection.frequency >= least_frequency))
+    pairs = np.array([(selection.frequency[head], iou[head]) for head in often]).reshape(-1, 2)
+    correlation = spearman(pairs[:, 0], pairs[:, 1], seed=seed)
+    return Compared(name, profiled.sizes["sample"], selection, iou, often, correlation)
+
+
+def overview(models: Sequence[Compared]) -> pd.DataFrame:
+    """A row a model: its size, its threshold, its localization heads and its ρ."""
+    rows = [
+        {
+            "layers × heads": f"{one.layers} × {one.iou.shape[1]}",
+            "expressions": one.samples,
+            "threshold τ": round(one.selection.threshold.value, 2),
+            "heads that pass": int(one.selection.passing.sum()),
+            "heads found": ", ".join(f"{h} ({one.selection.frequency[h]:.0%})" for h in one.selection.heads),
+            "ρ": round(one.correlation.rho, 2),
+            "95 % interval": f"{one.correlation.low:.2f} to {one.correlation.high:.2f}",
+            "over heads": one.correlation.n,
+        }
+        for one in models
+    ]
+    return pd.DataFrame(rows, index=pd.Index([one.name for one in models], name="model"))
+
+
+def correlations(models: Sequence[Compared]) -> list[dict[str, str | int | float | None]]:
+    """Each model's ρ with its 95 % interval, None where it is not defined, as results take it."""
+    rows: list[dict[str, str | int | float | None]] = []
+    for one in models:
+        values = {name: getattr(one.correlation, name) for name in ("rho", "low", "high")}
+        defined = {name: value if np.isfinite(value) else None for name, value in values.items()}
+        rows.append({"model": one.name, "heads": one.correlation.n, **defined})
+    return rows
+
+
+def layer_shares(frequency: Float[np.ndarray, "layer head"]) -> Float[np.ndarray, " layer"]:
+    """Share of all choices that fall on each layer; they sum to 1.
+
+    Raises:
+        ValueError: When no head was ever chosen.
+    """
+    total = frequency.sum()
+    if total == 0:
+        raise ValueError("no head was ever chosen")
+    return frequency.sum(axis=1) / total
+
+
+def shared_misses(right: Mapping[str, Float[np.ndarray, " sample"]], seed: int = 0) -> pd.DataFrame:
+    """Whether two models miss the same expressions.
+
+    Args:
+        right: By model, whether each sample's box is right (1) or not (0), the same samples in one order.
+        seed: Of the bootstrap over samples.
+
+    Returns:
+        A row for every two models: shares in which `both`, `one` or `neither` is right, `by_chance` (the
+        share in which neither would be, were they independent), and `phi` with its 95 % interval: the
+        correlation of right and wrong, NaN where a model is always right or always wrong.
+    """
+    rows = []
+    for (first, a), (second, b) in combinations(right.items(), 2):
+        phi = spearman(a, b, seed=seed)  # of two binary variables, phi is their rank correlation
+        hits, other = np.asarray(a) > 0, np.asarray(b) > 0
+        rows.append(
+            {"first": first, "second": second, "both": (hits & other).mean(), "one": (hits ^ other).mean()}
+            | {"neither": (~hits & ~other).mean(), "by_chance": (~hits).mean() * (~other).mean()}
+            | {"phi": phi.rho, "low": phi.low, "high": phi.high}
+        )
+    columns = ["first", "second", "both", "one", "neither", "by_chance", "phi", "low", "high"]
+    return pd.DataFrame(rows, columns=columns)

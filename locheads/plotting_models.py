@@ -1,0 +1,82 @@
+"""Figures of several models side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from locheads.comparison import Compared, layer_shares
+from locheads.plotting import FOUND, MUTED, PALETTE, TRUE
+
+MARKERS = "osD^vP"
+
+
+def iou_panels(models: Sequence[Compared]) -> Figure:
+    """Mean IoU over selection frequency, a panel a model, a point a head (paper, figure 12)."""
+    count = len(models)
+    figure, panels = plt.subplots(1, count, figsize=(1 + 4.4 * count, 4.2), sharey=True, squeeze=False)
+    for axes, one in zip(panels[0], models, strict=True):
+        iou_scatter(axes, one)
+        axes.set_title(f"{one.name}\n{axes.get_title()}", fontsize=12)
+    panels[0, 0].set_ylabel("mean IoU with the object")
+    panels[0, 0].legend(frameon=False, loc="upper left")
+    return figure
+
+
+def iou_scatter(axes: Axes, one: Compared) -> None:
+    """One such panel."""
+    frequency, heads = one.selection.frequency, set(one.selection.heads)
+    for chosen, color, marker, label in (
+        (False, TRUE, "o", "other heads"),
+        (True, FOUND, "D", "localization heads"),
+    ):
+        some = [head for head in one.often if (head in heads) == chosen]
+        axes.scatter(
+            [100 * frequency[head] for head in some],
+            [one.iou[head] for head in some],
+            color=color,
+            marker=marker,
+            label=label,
+        )
+    rho = one.correlation
+    axes.set_title(f"ρ = {rho.rho:.2f} [{rho.low:.2f}, {rho.high:.2f}], {rho.n} heads", fontsize=12)
+    axes.set(xlabel="selection frequency [%]", ylim=(0, None))
+
+
+def rank_and_depth(
+    models: Sequence[Compared],
+    elsewhere: Mapping[str, Sequence[float]],
+    depths: Mapping[str, Sequence[float]],
+) -> Figure:
+    """How few heads are chosen, and where in depth they lie.
+
+    Args:
+        models: Drawn in colour.
+        elsewhere: Frequencies in descending order that others measured, by what they are of; drawn grey.
+        depths: Depths of heads that the paper names, in [0, 1], by model; grey ticks at the top.
+    """
+    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.2))
+    for i, one in enumerate(models):
+        style = {"color": PALETTE[i], "marker": MARKERS[i % len(MARKERS)], "markersize": 5, "label": one.name}
+        ranked = np.sort(one.selection.frequency, axis=None)[::-1][:20]
+        left.plot(np.arange(1, len(ranked) + 1), 100 * ranked, **style)
+        shares = layer_shares(one.selection.frequency)
+        right.plot(np.linspace(0, 1, len(shares)), 100 * shares, **style)
+    for name, values in elsewhere.items():
+        ranks = np.arange(1, len(values) + 1)
+        left.plot(ranks, 100 * np.asarray(values), "--", color=MUTED, label=name)
+    left.set(xlabel="head, by rank", ylabel="selection frequency [%]", ylim=(0, None), xticks=range(0, 21, 5))
+    for number, (name, places) in enumerate(depths.items()):
+        height = 0.97 - 0.05 * number
+        marker = "v<"[number % 2]
+        axis = right.get_xaxis_transform()
+        right.plot(places, [height] * len(places), marker, color=MUTED, transform=axis, label=name)
+    right.set(xlabel="depth of the layer (0 first, 1 last)", ylabel="share of all choices [%]")
+    right.set_ylim(0, 1.2 * right.get_ylim()[1])
+    for axes in (left, right):
+        axes.legend(frameon=False, fontsize=10, ncols=2, loc="lower center", bbox_to_anchor=(0.5, 1.0))
+    return figure

@@ -1,0 +1,142 @@
+"""Models side by side: ρ of the very pairs, depth and shared misses by hand, and what is no profile."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+import zarr
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import spearmanr
+
+from locheads.comparison import (
+    NAMED_DEPTHS,
+    compared,
+    correlations,
+    layer_shares,
+    overview,
+    read_profile,
+    shared_misses,
+)
+from locheads.errors import LocheadsError
+from locheads.selection import Head
+
+PER_HEAD = ("sample", "layer", "head")
+
+
+def made_up(samples: int = 40, layers: int = 8, heads: int = 8, seed: int = 0) -> xr.Dataset:
+    """A profile in which some heads of the upper layers pass, and lower entropy goes with higher IoU."""
+    rng = np.random.default_rng(seed)
+    shape = (samples, layers, heads)
+    quality = rng.random(shape[1:])
+    sums = np.where(quality > 0.3, 0.8, 0.1) + 0.01 * rng.random(shape)
+    entropies = 2 - quality + 0.2 * rng.random(shape)
+    return xr.Dataset(
+        {
+            "attention_sum": (PER_HEAD, sums),
+            "spatial_entropy": (PER_HEAD, entropies),
+            "iou": (PER_HEAD, np.clip(quality + 0.1 * rng.normal(size=shape), 0, 1)),
+        },
+        coords={"sample": np.array([f"s{i}" for i in range(samples)], object)},
+        attrs={"model": "made-up"},
+    )
+
+
+def test_rho_is_that_of_frequency_and_iou_of_the_heads_chosen_often() -> None:
+    profiled = made_up()
+    one = compared("made-up", profiled, least_frequency=0.1)
+    frequency, iou = one.selection.frequency, profiled.iou.values.mean(axis=0)
+    often = frequency >= 0.1
+    assert 3 < often.sum() < often.size
+    assert set(one.often) == {Head(int(layer), int(head)) for layer, head in np.argwhere(often)}
+    assert one.correlation.rho == pytest.approx(spearmanr(frequency[often], iou[often]).statistic)
+    assert one.correlation.n == often.sum()
+    np.testing.assert_array_equal(one.iou, iou)
+
+
+def test_the_selection_does_not_know_the_overlap() -> None:
+    profiled = made_up()
+    other = profiled.assign(iou=profiled.iou * 0 + 0.5)
+    assert compared("a", profiled).selection.heads == compared("b", other).selection.heads
+    assert compared("b", other).selection.frequency == pytest.approx(
+        compared("a", profiled).selection.frequency
+    )
+
+
+def test_a_constant_overlap_leaves_rho_undefined_and_says_so() -> None:
+    flat = made_up()
+    row = correlations([compared("flat", flat.assign(iou=flat.iou * 0 + 0.5))])[0]
+    assert row["rho"] is None and row["low"] is None
+    assert row["model"] == "flat"
+
+
+def test_a_profile_without_masks_is_refused_by_name() -> None:
+    bare = made_up()
+    with pytest.raises(LocheadsError, match=r"bare: .*without masks"):
+        compared("bare", bare.assign(iou=bare.iou * np.nan))
+
+
+def test_overview_names_size_and_heads() -> None:
+    one = compared("made-up", made_up(), k=2)
+    row = overview([one]).loc["made-up"]
+    first = one.selection.heads[0]
+    assert row["layers × heads"] == "8 × 8"
+    assert row["heads found"].startswith(f"{first} ({one.selection.frequency[first]:.0%})")
+    assert row["heads found"].count("(") == 2
+    assert row["heads that pass"] == one.selection.passing.sum()
+
+
+def test_layer_shares_by_hand() -> None:
+    frequency = np.array([[0.0, 0.0], [0.3, 0.1], [0.2, 0.4]])
+    assert layer_shares(frequency) == pytest.approx([0.0, 0.4, 0.6])
+    with pytest.raises(ValueError, match="ever chosen"):
+        layer_shares(np.zeros((2, 2)))
+
+
+def test_the_papers_heads_lie_at_their_depth() -> None:
+    assert NAMED_DEPTHS["LLaVA-1.5-7B"] == pytest.approx([14 / 31] * 3)
+    assert NAMED_DEPTHS["LLaVA-1.5-13B"] == pytest.approx([15 / 39, 16 / 39, 7 / 39])
+
+
+def test_shared_misses_by_hand() -> None:
+    row = shared_misses({"a": np.array([1.0, 1, 0, 0]), "b": np.array([1.0, 0, 0, 0])}).iloc[0]
+    assert (row["first"], row["second"]) == ("a", "b")
+    assert (row.both, row.one, row.neither) == (0.25, 0.25, 0.5)
+    assert row.by_chance == pytest.approx(0.5 * 0.75)
+    # phi of the fourfold table: (1*2 - 1*0) / sqrt(2*2 * 1*3)
+    assert row.phi == pytest.approx(2 / np.sqrt(12))
+
+
+@given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=2, max_size=30))
+def test_shares_of_two_models_sum_to_one_and_agree_when_swapped(pairs: list[tuple[bool, bool]]) -> None:
+    a, b = np.array(pairs, float).T
+    row, swapped = shared_misses({"a": a, "b": b}).iloc[0], shared_misses({"b": b, "a": a}).iloc[0]
+    assert row.both + row.one + row.neither == pytest.approx(1)
+    shares = ["both", "one", "neither", "by_chance", "phi"]
+    np.testing.assert_allclose(row[shares].astype(float), swapped[shares].astype(float))
+
+
+def test_one_model_alone_has_nothing_to_compare() -> None:
+    table = shared_misses({"a": np.array([1.0, 0.0])})
+    assert table.empty and "phi" in table
+
+
+def test_a_finished_store_is_read_and_others_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(LocheadsError, match="nowhere: not a profile"):
+        read_profile(tmp_path / "nowhere")
+    store = tmp_path / "store"
+    made_up(samples=4).to_zarr(store, consolidated=False)
+    with pytest.raises(LocheadsError, match="not a profile"):
+        read_profile(store)
+    done = zarr.open_group(store, mode="r+").create_array(
+        "done", data=np.array([True, True, False, True]), dimension_names=["sample"]
+    )
+    with pytest.raises(LocheadsError, match="3 of 4 samples done"):
+        read_profile(store)
+    done[:] = True
+    stored = read_profile(store)
+    assert stored.attrs["model"] == "made-up" and "done" not in stored
+    np.testing.assert_array_equal(stored.iou, made_up(samples=4).iou)
