@@ -46,7 +46,7 @@ COVERAGE = (
     Counterpart("Table 9", "average recall [%]", "11_narrative_grounding", "{metric}_all_largest", "phrases"),
     Counterpart("Figure 5", "Spearman's ρ", "02_iou_frequency_correlation", "spearman_rho", "samples"),
     Counterpart("Figure 9", "failures", "13_failures", "rec_acc50_counting", "counting_expressions"),
-    Counterpart("Figure 12", "Spearman's ρ", "02_iou_frequency_correlation", "spearman_rho", "samples"),
+    Counterpart("Figure 12", "Spearman's ρ", "15_across_models", "spearman_rho", "samples"),
     Counterpart("Figure 13", "same heads over τ", "06_threshold", "same_top3_share_in_papers_range", ""),
     Counterpart("Figure 14", "same heads over N", "07_stability", "same_top3_kept_share", "samples"),
 )
