@@ -60,7 +60,7 @@ def ranked(effects: pd.DataFrame) -> list[str]:
     """Variants by the largest difference to boxes or masks, then to ρ, of either sign; ties as they come.
 
     Args:
-        effects: Columns `variant`, `metric`, `value`, as of `evaluation.differences` and
+        effects: Columns `variant`, `metric`, `value`, as of `scoring.differences` and
             `correlation_differences`.
     """
     size = effects.assign(value=effects.value.abs()).pivot(index="variant", columns="metric", values="value")

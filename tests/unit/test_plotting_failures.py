@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from locheads.failures import KINDS
-from locheads.plotting_failures import kind_bars, rate_panels, transfer_matrix
+from locheads.plotting.failures import kind_bars, rate_panels, transfer_matrix
 
 
 def test_the_matrix_has_found_down_and_used_across():

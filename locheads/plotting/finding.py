@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 from locheads.comparison import Compared
 from locheads.geometry import Window
 from locheads.grounding import ground
-from locheads.plotting import FOUND, MUTED, TRUE, _box, _picture, _wrapped
-from locheads.plotting_models import iou_scatter
+from locheads.plotting.models import iou_scatter
+from locheads.plotting.style import FOUND, MUTED, TRUE, draw_box, draw_picture, wrapped
 from locheads.samples import Sample
 
 Case = tuple[Sample, Window, Float[np.ndarray, "k rows columns"]]
@@ -47,11 +47,11 @@ def finding(one: Compared, cases: Sequence[Case], scores: Mapping[str, tuple[flo
 
 def _looks(grid: np.ndarray, one: Compared, cases: Sequence[Case]) -> None:
     for row, (sample, window, maps) in zip(grid, cases, strict=True):
-        _picture(row[0], sample.image, _wrapped(f"“{sample.expression}”", 24))
-        _box(row[0], np.array(sample.box, float), TRUE, "--")
-        _box(row[0], ground(maps, window).box, FOUND)
+        draw_picture(row[0], sample.image, wrapped(f"“{sample.expression}”", 24))
+        draw_box(row[0], np.array(sample.box, float), TRUE, "--")
+        draw_box(row[0], ground(maps, window).box, FOUND)
         for axes, head, seen in zip(row[1:], one.selection.heads, maps, strict=True):
-            _picture(axes, sample.image, str(head))
+            draw_picture(axes, sample.image, str(head))
             axes.imshow(window.grid_to_pixels(seen), cmap="inferno", alpha=0.65)
 
 

@@ -1,4 +1,4 @@
-"""The figures of heads carried to other data and of what fails, in the manner of `locheads.plotting`."""
+"""The figures of heads carried to other data and of what fails."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from matplotlib.patches import Polygon
 from PIL import Image
 
 from locheads.failures import KINDS, hull
-from locheads.plotting import FOUND, MUTED, PALETTE, TRUE, _box, _picture, _tint, _wrapped
+from locheads.plotting.style import FOUND, MUTED, PALETTE, TRUE, draw_box, draw_mask, draw_picture, wrapped
 
 KIND_COLOURS = dict(zip(KINDS, (PALETTE[2], PALETTE[1], PALETTE[4], MUTED), strict=True))
 
@@ -109,8 +109,8 @@ def mask_grid(
     """
     figure, grid = plt.subplots(1, len(cases), figsize=(2.3 * len(cases), 2.8), squeeze=False)
     for axes, (image, title, true, segmented) in zip(grid[0], cases, strict=True):
-        _picture(axes, image, title)
-        _tint(axes, segmented, PALETTE[4])
+        draw_picture(axes, image, title)
+        draw_mask(axes, segmented, PALETTE[4])
         axes.contour(true, [0.5], colors=[TRUE], linewidths=2)
         axes.add_patch(Polygon(hull(true), fill=False, edgecolor=FOUND, linewidth=2, linestyle="--"))
     handles = [
@@ -135,11 +135,11 @@ def rival_grid(
     """
     figure, grid = plt.subplots(1, len(cases), figsize=(2.3 * len(cases), 2.9), squeeze=False)
     for axes, (image, title, true, found, others) in zip(grid[0], cases, strict=True):
-        _picture(axes, image, _wrapped(title, 26))
+        draw_picture(axes, image, wrapped(title, 26))
         for other in others:
-            _box(axes, other, (1.0, 1.0, 1.0), ":")
-        _box(axes, true, TRUE, "--")
-        _box(axes, found, FOUND)
+            draw_box(axes, other, (1.0, 1.0, 1.0), ":")
+        draw_box(axes, true, TRUE, "--")
+        draw_box(axes, found, FOUND)
     lines = [
         plt.Line2D([], [], color=TRUE, linestyle="--"),
         plt.Line2D([], [], color=FOUND),

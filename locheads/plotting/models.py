@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from locheads.comparison import Compared, layer_shares
-from locheads.plotting import FOUND, MUTED, PALETTE, TRUE
+from locheads.plotting.style import FOUND, MUTED, PALETTE, TRUE
 
 MARKERS = "osD^vP"
 

@@ -1,0 +1,1 @@
+"""What the subcommands of `locheads` do; `locheads.cli` puts them together."""

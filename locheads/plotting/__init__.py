@@ -1,0 +1,40 @@
+"""The figures: each takes results and gives a matplotlib figure, colour-blind safe.
+
+Those of heads, of models, of grounding and of scores are gathered here; those of heads carried to other data and
+of what fails are in `locheads.plotting.failures`.
+"""
+
+from locheads.plotting.finding import finding
+from locheads.plotting.grounding import grounding_grid, overlay, two_boxes_grid
+from locheads.plotting.heads import (
+    frequency_bars,
+    frequency_sweep,
+    head_heatmap,
+    head_maps,
+    iou_against_frequency,
+    threshold_curve,
+    trial_frequencies,
+)
+from locheads.plotting.models import iou_panels, rank_and_depth
+from locheads.plotting.scores import effect_dots, gain_lines, recall_curves, score_bars, score_lines
+
+__all__ = [
+    "effect_dots",
+    "finding",
+    "frequency_bars",
+    "frequency_sweep",
+    "gain_lines",
+    "grounding_grid",
+    "head_heatmap",
+    "head_maps",
+    "iou_against_frequency",
+    "iou_panels",
+    "overlay",
+    "rank_and_depth",
+    "recall_curves",
+    "score_bars",
+    "score_lines",
+    "threshold_curve",
+    "trial_frequencies",
+    "two_boxes_grid",
+]

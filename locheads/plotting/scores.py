@@ -1,0 +1,152 @@
+"""The figures of scores: bars, lines over a setting, what each choice changes, and recall."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from locheads.plotting.style import FOUND, MUTED, PALETTE, TRUE
+
+
+def score_bars(scores: dict[str, dict[str, tuple[float, float, float]]], label: str) -> Figure:
+    """Grouped bars: for each group and series a value with its interval `(value, low, high)`."""
+    figure, axes = plt.subplots(figsize=(8, 3.6))
+    groups, series = list(scores), list(next(iter(scores.values())))
+    width = 0.8 / len(series)
+    for i, name in enumerate(series):
+        value, low, high = np.array([scores[group][name] for group in groups]).T
+        x = np.arange(len(groups)) + (i - (len(series) - 1) / 2) * width
+        axes.bar(x, value, width, yerr=(value - low, high - value), color=PALETTE[i], label=name, capsize=2)
+    axes.set_xticks(range(len(groups)), groups, rotation=20, ha="right")
+    axes.set(ylabel=label, ylim=(0, 1))
+    axes.legend(frameon=False, ncols=len(series), loc="upper center", bbox_to_anchor=(0.5, 1.18))
+    return figure
+
+
+def score_lines(
+    table: pd.DataFrame,
+    x: str,
+    label: str,
+    metrics: dict[str, str],
+    marked: Mapping[str, float | int],
+    log: bool = False,
+) -> Figure:
+    """Scores over one setting that is varied, a panel a metric, with their intervals.
+
+    Args:
+        table: Columns `x`, `metric`, `value`, `low`, `high`.
+        x: The column of the setting.
+        label: Of the setting, with unit.
+        metrics: Which metrics, and what to call them.
+        marked: Values of the setting worth a line, by name.
+        log: Whether the setting is on a logarithmic axis.
+    """
+    figure, panels = plt.subplots(1, len(metrics), figsize=(4.2 * len(metrics), 3.2), squeeze=False)
+    for axes, (metric, name) in zip(panels[0], metrics.items(), strict=True):
+        some = table[table.metric == metric].sort_values(x)
+        for whose, value in marked.items():
+            axes.axvline(value, color=MUTED, linestyle=":", label=f"{whose}: {value:.3g}")
+        axes.fill_between(some[x], some.low, some.high, color=TRUE, alpha=0.2, linewidth=0)
+        axes.plot(some[x], some.value, "o-", color=TRUE)
+        axes.set(xlabel=label, ylabel=name, xscale="log" if log else "linear")
+        if some[x].nunique() <= 8:
+            axes.set_xticks(some[x], [f"{value:g}" for value in some[x]])
+            axes.minorticks_off()
+        elif (some[x] % 1 == 0).all():
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        if marked:
+            axes.legend(frameon=False)
+    return figure
+
+
+def effect_dots(
+    effects: pd.DataFrame, order: Sequence[str], metrics: dict[str, str], groups: Mapping[str, Sequence[str]]
+) -> Figure:
+    """What each choice changes: a row a choice, a panel a metric, a dot with its interval.
+
+    The axis is linear up to 0.1 to either side and logarithmic beyond, so that small and large ones show.
+
+    Args:
+        effects: Columns `variant`, `metric`, `value`, `low`, `high`.
+        order: Variants, from the top down.
+        metrics: Which metrics, and what to call them.
+        groups: Names of at most four groups of variants, with their members: each has its own marker.
+    """
+    figure, panels = plt.subplots(
+        1,
+        len(metrics),
+        figsize=(3.6 + 2.6 * len(metrics), 1.2 + 0.27 * len(order)),
+        sharey=True,
+        squeeze=False,
+    )
+    places = {name: len(order) - 1 - row for row, name in enumerate(order)}
+    for axes, (metric, label) in zip(panels[0], metrics.items(), strict=True):
+        axes.axvline(0, color="black", linewidth=0.8)
+        axes.hlines(range(len(order)), 0, 1, transform=axes.get_yaxis_transform(), color="0.93", zorder=0)
+        for number, (group, members) in enumerate(groups.items()):
+            some = effects[(effects.metric == metric) & effects.variant.isin(set(members) & set(places))]
+            y = [places[name] for name in some.variant]
+            reach = np.abs(np.stack([some.value - some.low, some.high - some.value]))
+            axes.errorbar(some.value, y, xerr=reach, fmt="oDs^"[number], color=PALETTE[number], markersize=5,
+                          elinewidth=2, alpha=0.9, label=group)  # fmt: skip
+        axes.set_xscale("symlog", linthresh=0.1, linscale=1.5)
+        low, high = min(axes.get_xlim()[0], -0.12), max(axes.get_xlim()[1], 0.12)
+        ticks = [tick for tick in (-1.0, -0.1, -0.05, 0.0, 0.05, 0.1, 1.0) if low <= tick <= high]
+        axes.set_xticks(ticks, [f"{tick:+g}" if tick else "0" for tick in ticks])
+        axes.minorticks_off()
+        axes.set(xlabel=f"difference in {label}", xlim=(low, high))
+        axes.tick_params(axis="y", length=0)
+    panels[0, 0].set_yticks(list(places.values()), list(places), fontsize=9)
+    handles, names = panels[0, 0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside upper center", ncols=len(groups), frameon=False)
+    return figure
+
+
+def gain_lines(
+    here: pd.DataFrame, elsewhere: dict[str, list[float]], x: Sequence[int], label: str, name: str
+) -> Figure:
+    """What a setting gains on the paper's, in points: the paper's models in grey, this one with its interval.
+
+    Args:
+        here: Columns `x`, `value`, `low`, `high`; differences in [-1, 1].
+        elsewhere: The paper's models, each with its differences in points at `x`.
+        x: Where the paper's models were measured.
+        label: Of the setting.
+        name: Of this model.
+    """
+    figure, axes = plt.subplots(figsize=(6.4, 3.6))
+    for number, gains in enumerate(elsewhere.values()):
+        axes.plot(x, gains, color=MUTED, linewidth=1, label=None if number else "the paper's models")
+    axes.fill_between(here.x, 100 * here.low, 100 * here.high, color=FOUND, alpha=0.2, linewidth=0)
+    axes.plot(here.x, 100 * here.value, "D-", color=FOUND, label=f"{name}, here")
+    axes.axhline(0, color="black", linewidth=0.8)
+    axes.set(xlabel=label, ylabel="difference [percentage points]")
+    axes.set_xticks(list(here.x))
+    axes.legend(frameon=False)
+    return figure
+
+
+def recall_curves(ious: Mapping[str, Float[np.ndarray, " n"]], marked: float | None = None) -> Figure:
+    """The share of samples whose IoU reaches each threshold; the area under a curve is its mean IoU.
+
+    Args:
+        ious: IoUs by name, a curve each.
+        marked: A threshold worth a line.
+    """
+    figure, axes = plt.subplots(figsize=(6.4, 3.6))
+    for number, (name, values) in enumerate(ious.items()):
+        ordered = np.concatenate([[0.0], np.sort(values), [1.0]])
+        share = np.concatenate([[1.0], 1 - np.arange(len(values)) / len(values), [0.0]])
+        style = ("-", "--", "-.", ":")[number % 4]
+        axes.step(ordered, share, where="pre", linestyle=style, color=PALETTE[number], label=name)
+    if marked is not None:
+        axes.axvline(marked, color=MUTED, linestyle=":")
+    axes.set(xlabel="IoU threshold", ylabel="share of samples that reach it", xlim=(0, 1), ylim=(0, 1.02))
+    axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+    return figure

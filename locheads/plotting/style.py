@@ -1,0 +1,50 @@
+"""What all figures share: colours safe for the colour-blind, and how picture, mask and box are drawn."""
+
+from __future__ import annotations
+
+import textwrap
+
+import matplotlib.pyplot as plt
+import numpy as np
+import seaborn as sns
+from IPython.core.getipython import get_ipython
+from jaxtyping import Bool, Float
+from matplotlib.axes import Axes
+from matplotlib.patches import Rectangle
+from matplotlib_inline.backend_inline import set_matplotlib_formats
+from PIL import Image
+
+PALETTE = sns.color_palette("colorblind")
+FOUND, TRUE, MASK, MUTED = PALETTE[1], PALETTE[0], PALETTE[4], (0.6, 0.6, 0.6)
+sns.set_theme(style="ticks", context="notebook", palette=PALETTE, rc={"axes.spines.top": False})
+plt.rcParams.update({"axes.spines.right": False, "figure.constrained_layout.use": True, "figure.dpi": 80})
+if get_ipython() is not None:  # inside a notebook: pictures as JPEG, a tenth of PNG's size
+    set_matplotlib_formats("jpeg", pil_kwargs={"quality": 80})
+
+Boxed = Float[np.ndarray, "4"]
+"""A box: xyxy in pixels of the image."""
+
+
+def draw_picture(axes: Axes, image: Image.Image, title: str) -> None:
+    """Show a picture without ticks, under its title."""
+    axes.imshow(image)
+    axes.set_title(title, fontsize=9)
+    axes.axis("off")
+
+
+def draw_mask(axes: Axes, mask: Bool[np.ndarray, "height width"], color: tuple[float, ...]) -> None:
+    """Colour what the mask covers, and leave the rest as it is."""
+    axes.imshow(np.where(mask[..., None], (*color, 0.5), 0.0))
+
+
+def draw_box(axes: Axes, box: Boxed, color: tuple[float, ...], style: str = "-") -> None:
+    """Frame a box: xyxy in pixels of the picture that the axes show."""
+    x0, y0, x1, y1 = box
+    axes.add_patch(
+        Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, edgecolor=color, linewidth=2.5, linestyle=style)
+    )
+
+
+def wrapped(text: str, width: int = 30) -> str:
+    """Break a text into lines of at most so many characters."""
+    return "\n".join(textwrap.wrap(text, width))
