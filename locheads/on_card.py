@@ -20,7 +20,7 @@ from locheads.criteria import ROUNDING
 from locheads.grounding import smooth, target_cells
 
 CELLS = 2**21
-"""Cells that are judged at a time, at least one sample: about 200 MB beside the maps."""
+"""Cells that are judged at a time, at least one sample: about 250 MB beside the maps."""
 
 
 def stay(maps: Sequence[torch.Tensor]) -> bool:
