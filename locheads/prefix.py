@@ -77,8 +77,9 @@ def _split(lvlm: Lvlm, image: Image.Image, expressions: Sequence[str]) -> _Split
     lengths = torch.tensor([cut + len(one) for one in rests])
     whole = torch.cat([ids[:, :cut].expand(len(rest), -1), rest], dim=1)
     query = lvlm.queries(whole, lengths, expressions) - cut
-    rest, query, image = (one.to(lvlm.model.device) for one in (rest, query, first.image_tokens))
-    return _Split(_up_to(cut, first), rest, query, image, first.grids[0])
+    device = lvlm.model.device
+    query, image_tokens = query.to(device), first.image_tokens.to(device)
+    return _Split(_up_to(cut, first), rest.to(device), query, image_tokens, first.grids[0])
 
 
 def _rests(lvlm: Lvlm, expressions: Sequence[str]) -> list[torch.Tensor]:
