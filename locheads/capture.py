@@ -252,10 +252,12 @@ def _recorded(
     scores = scores * (query.shape[-1] ** -0.5 if scaling is None else scaling)
     if mask is not None:
         seen = mask.expand(len(query), -1, -1, -1)[batch, :, position]
-    else:
-        last = position + (key.shape[2] - query.shape[2]) if causal else position.new_tensor(key.shape[2])
-        seen = (torch.arange(key.shape[2], device=query.device) <= last.reshape(-1, 1))[:, None]
-    row = (scores.masked_fill(~seen, -torch.inf) if seen.dtype == torch.bool else scores + seen).softmax(-1)
+        scores = scores.masked_fill(~seen, -torch.inf) if seen.dtype == torch.bool else scores + seen
+    elif causal:
+        last = position + (key.shape[2] - query.shape[2])
+        later = torch.arange(key.shape[2], device=query.device) > last[:, None]
+        scores = scores.masked_fill(later[:, None], -torch.inf)
+    row = scores.softmax(-1)
     image = recorder.image_tokens.to(row.device)[:, None].expand(*row.shape[:2], -1)
     return row.gather(-1, image)
 

@@ -31,7 +31,7 @@ from locheads.lvlm import Lvlm, load_lvlm
 from locheads.profile import BATCH, judged, profile
 from locheads.progress import progress
 from locheads.samples import Sample
-from locheads.store import PART, Kept, Part, by_image, claim, command, opened, unfinished, write
+from locheads.store import PART, Kept, Part, by_image, claim, command, keeps, opened, unfinished, write
 
 Loading = tuple[str, str, str]
 """What `load_lvlm` takes: model, device, precision."""
@@ -122,5 +122,5 @@ def _claim(
 
 def _fill(part: Part, loading: Loading, store: Path, batch: int) -> int:
     """Does one part on a worker; returns its number of samples."""
-    write(store, part.start, judged(_loaded(loading), part.samples, batch))
+    write(store, part.start, judged(_loaded(loading), part.samples, batch, keeps(store)))
     return len(part.samples)

@@ -52,7 +52,8 @@ class _Split:
     Attributes:
         shared: The model's inputs up to the cut.
         rest: Tokens from the cut on, `batch × longest`, padded on the right.
-        query: Where the query token stands in `rest`.
+        query: Where the query token stands in `rest`; like all tensors here it lies on the model's device
+            already, as a copy between the two passes would wait for the first.
         image_tokens: Where the image tokens stand before the cut, `1 × cells`.
         grid: Rows and columns.
     """
@@ -76,7 +77,9 @@ def _split(lvlm: Lvlm, image: Image.Image, expressions: Sequence[str]) -> _Split
     lengths = torch.tensor([cut + len(one) for one in rests])
     whole = torch.cat([ids[:, :cut].expand(len(rest), -1), rest], dim=1)
     query = lvlm.queries(whole, lengths, expressions) - cut
-    return _Split(_up_to(cut, first), rest.to(lvlm.model.device), query, first.image_tokens, first.grids[0])
+    device = lvlm.model.device
+    query, image_tokens = query.to(device), first.image_tokens.to(device)
+    return _Split(_up_to(cut, first), rest.to(device), query, image_tokens, first.grids[0])
 
 
 def _rests(lvlm: Lvlm, expressions: Sequence[str]) -> list[torch.Tensor]:

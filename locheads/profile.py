@@ -11,6 +11,7 @@ import torch
 import xarray as xr
 from jaxtyping import Bool, Float
 
+from locheads import on_card
 from locheads.capture import Heads, capture_each, on_host
 from locheads.criteria import attention_sum, spatial_entropy
 from locheads.errors import LocheadsError
@@ -19,7 +20,7 @@ from locheads.lvlm import Lvlm
 from locheads.prefix import capture_image, shares
 from locheads.progress import progress
 from locheads.samples import Sample
-from locheads.store import PART, Kept, by_image, claim, command, opened, unfinished, write
+from locheads.store import PART, Kept, by_image, claim, command, keeps, opened, unfinished, write
 
 BATCH = 16
 
@@ -53,26 +54,56 @@ def profile(
     order = by_image(samples, PART)
     ordered = [samples[position] for position in order]
     claim(store, lvlm, ordered, maps, PART, command())
-    parts = unfinished(store, ordered)
+    parts, kept = unfinished(store, ordered), keeps(store)
     with progress(sum(len(part.samples) for part in parts), f"heads of {lvlm.name}") as bar:
         for part in parts:
-            write(store, part.start, judged(lvlm, part.samples, batch))
+            write(store, part.start, judged(lvlm, part.samples, batch, kept))
             bar.update(len(part.samples))
     return opened(store, order)
 
 
-def judged(lvlm: Lvlm, samples: Sequence[Sample], batch: int) -> dict[str, np.ndarray]:
-    """What `profile` keeps of the samples, all maps in single precision."""
-    maps = np.stack(list(maps_of(lvlm, samples, batch)))
-    masks = [sample.mask is not None for sample in samples]
-    nothing = np.zeros(maps.shape[-2:])
+def judged(lvlm: Lvlm, samples: Sequence[Sample], batch: int, kept: Kept = "all") -> dict[str, np.ndarray]:
+    """What `profile` keeps of the samples.
+
+    Returns:
+        `attention_sum`, `spatial_entropy` and `iou` of all heads, and `maps` of the kept ones, in single
+        precision: `sample × layer × head × row × column`; of some heads, in their order, `sample × head × row
+        × column`; with `none` there is no such entry.
+    """
+    parts = [
+        _part(lvlm, samples[start : start + PART], batch, kept) for start in range(0, len(samples), PART)
+    ]
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def _part(lvlm: Lvlm, samples: Sequence[Sample], batch: int, kept: Kept) -> dict[str, np.ndarray]:
+    """As `judged`; the samples' maps lie on the model's device until they are judged."""
+    starts = range(0, len(samples), batch)
+    maps = [one for start in starts for one in _captured(lvlm, samples[start : start + batch], None)]
+    masks, nothing = [sample.mask is not None for sample in samples], np.zeros(maps[0].shape[-2:])
     coverage = np.stack(
         [coverage_of(lvlm, s) if masked else nothing for s, masked in zip(samples, masks, strict=True)]
     )
-    iou = iou_per_head(maps, coverage)
-    iou[~np.array(masks)] = np.nan
-    sums, entropies = attention_sum(maps), spatial_entropy(maps)
-    return {"maps": maps, "attention_sum": sums, "spatial_entropy": entropies, "iou": iou}
+    found = on_card.judge(maps, coverage) if on_card.stay(maps) else _in_main_memory(maps, coverage)
+    found["iou"][~np.array(masks)] = np.nan
+    if kept != "none":
+        found["maps"] = _stacked(maps if kept == "all" else [_some(one, kept) for one in maps])
+    return found
+
+
+def _in_main_memory(maps: Sequence[torch.Tensor], coverage: np.ndarray) -> dict[str, np.ndarray]:
+    """As `on_card.judge`."""
+    here = _stacked(maps)
+    sums, entropies, iou = attention_sum(here), spatial_entropy(here), iou_per_head(here, coverage)
+    return {"attention_sum": sums, "spatial_entropy": entropies, "iou": iou}
+
+
+def _stacked(maps: Sequence[torch.Tensor]) -> np.ndarray:
+    return np.stack([one.numpy() for one in on_host(maps)])
+
+
+def _some(maps: torch.Tensor, heads: Heads) -> torch.Tensor:
+    return torch.stack([maps[layer, head] for layer, head in heads])
 
 
 def maps_of(

@@ -108,18 +108,22 @@ def unfinished(store: Path, samples: Sequence[Sample]) -> list[Part]:
     return [Part(s, tuple(samples[s : s + part])) for s in starts if not finished[s : s + part].all()]
 
 
+def keeps(store: Path) -> Kept:
+    """Whose maps the store keeps."""
+    return kept_heads(str(zarr.open_group(store, mode="r").attrs["maps"]))
+
+
 def write(store: Path, start: int, found: Mapping[str, np.ndarray]) -> None:
-    """Write one part: maps `sample × layer × head × row × column` and what is known of each head."""
-    here = slice(start, start + len(found["maps"]))
+    """Write one part, as `profile.judged` gives it with the maps that the store keeps."""
+    here, kept = slice(start, start + len(found["iou"])), keeps(store)
     for name in CRITERIA:
         zarr.open_array(store, path=name, mode="r+")[here] = found[name]
-    kept = kept_heads(str(zarr.open_group(store, mode="r").attrs["maps"]))
     if kept == "all":
         zarr.open_array(store, path="maps", mode="r+")[here] = found["maps"]
     elif kept != "none":
         maps = zarr.open_array(store, path="maps", mode="r+")
-        for layer, head in kept:
-            maps[here, layer, head] = found["maps"][:, layer, head]
+        for place, (layer, head) in enumerate(kept):
+            maps[here, layer, head] = found["maps"][:, place]
     zarr.open_array(store, path="done", mode="r+")[here] = True
 
 

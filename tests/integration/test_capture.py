@@ -16,7 +16,7 @@ from tiny_models import save
 from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import LlavaForConditionalGeneration
 
-from locheads.capture import capture, on_host
+from locheads.capture import Wanted, _attention, _Enough, _listening, _Recorder, capture, on_host
 from locheads.errors import LocheadsError
 from locheads.lvlm import Lvlm, load_lvlm
 from locheads.prefix import capture_image
@@ -149,6 +149,24 @@ def test_maps_in_main_memory_are_the_same_in_single_precision() -> None:
     maps = [torch.rand(2, 3, 4, dtype=dtype) for dtype in (torch.float32, torch.bfloat16)]
     for one, kept in zip(maps, on_host(maps), strict=True):
         assert kept.dtype == torch.float32 and torch.equal(kept, one.float())
+
+
+@pytest.mark.parametrize("causal", [True, False])
+def test_without_a_mask_a_token_sees_those_before_it_or_all(causal: bool) -> None:
+    torch.manual_seed(0)
+    query, key = torch.randn(2, 4, 3, 8), torch.randn(2, 2, 7, 8)  # four more tokens stand in the cache
+    place, image = torch.tensor([1, 2]), torch.tensor([[0, 3, 6]])
+    module = torch.nn.Module()
+    module.layer_idx, module.is_causal = 0, causal
+    recorder = _Recorder(Wanted({0: None}, None), place, image)
+    with _listening(recorder), pytest.raises(_Enough):
+        _attention(module, query, key, key, None)
+    for text, head in np.ndindex(2, 4):
+        at = int(place[text])
+        scores = key[text, head // 2] @ query[text, head, at] / 8**0.5
+        expected = (scores[: at + 5] if causal else scores).softmax(0)
+        expected = torch.cat([expected, torch.zeros(7 - len(expected))])[image[0]]
+        torch.testing.assert_close(recorder.rows[0][text, head], expected)
 
 
 def test_heads_that_are_not_there_are_refused(lvlm: Lvlm, images: list[Image.Image]) -> None:

@@ -22,7 +22,7 @@ import xarray as xr
 import zarr
 from PIL import Image
 
-from locheads import cluster, store
+from locheads import cluster, on_card, store
 from locheads import profile as profiling
 from locheads.capture import capture
 from locheads.criteria import attention_sum, spatial_entropy
@@ -189,6 +189,41 @@ def test_maps_of_all_of_none_and_of_some_heads(lvlm: Lvlm, samples: list[Sample]
         profile(lvlm, samples, tmp_path / "new", maps=[(12, 0)])
     with pytest.raises(LocheadsError, match="L3H2,L4H1"):
         store.kept_heads("3,2")
+
+
+@pytest.mark.usefixtures("captured")
+@pytest.mark.parametrize("kept", ["all", "none", [(3, 2), (0, 7)]])
+def test_a_card_writes_the_same_store_and_gives_only_the_maps_that_are_kept(
+    lvlm: Lvlm, samples: list[Sample], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept: store.Kept
+) -> None:
+    some = [*samples[:3], replace(samples[3], segmentation=None), *samples[4:]]
+    expected = profile(lvlm, some, tmp_path / "host", maps=kept).load()
+    left: list[int] = []
+
+    def on_host(maps: list[torch.Tensor]) -> list[torch.Tensor]:
+        left.extend(one.numel() for one in maps)
+        return maps
+
+    monkeypatch.setattr(profiling, "on_host", on_host)
+    monkeypatch.setattr(on_card, "stay", lambda maps: True)
+    found = profile(lvlm, some, tmp_path / "card", maps=kept).load()
+    xr.testing.assert_allclose(found, expected, rtol=0, atol=1e-12)
+    assert found.attrs == expected.attrs
+    host, card = bytes_of(tmp_path / "host"), bytes_of(tmp_path / "card")
+    differing = [name for name in host if card[name] != host[name]]  # maps, labels and marks are the same
+    assert host.keys() == card.keys() and all(name.split("/")[0] in store.CRITERIA for name in differing)
+    heads = {"all": lvlm.layers * lvlm.heads, "none": 0}[kept] if isinstance(kept, str) else len(kept)
+    assert sum(left) == len(some) * heads * np.prod(lvlm.grid)
+
+
+@pytest.mark.usefixtures("captured")
+def test_judged_gives_the_kept_heads_maps_in_their_order(lvlm: Lvlm, samples: list[Sample]) -> None:
+    whole = profiling.judged(lvlm, samples, 3)  # over three parts
+    some = profiling.judged(lvlm, samples, 16, [(3, 2), (0, 7)])
+    np.testing.assert_array_equal(some["maps"], whole["maps"][:, [3, 0], [2, 7]])
+    np.testing.assert_array_equal(some["iou"], whole["iou"])
+    np.testing.assert_array_equal(whole["maps"], list(profiling.maps_of(lvlm, samples)))
+    assert "maps" not in profiling.judged(lvlm, samples, 16, "none")
 
 
 @pytest.mark.usefixtures("captured")
