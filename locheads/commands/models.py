@@ -44,6 +44,10 @@ class Part(StrEnum):
     finer = "finer"
     answers = "answers"
     together = "together"
+    crowded = "crowded"
+    deeper = "deeper"
+    longer = "longer"
+    narrow = "narrow"
     segmenter = "segmenter"
 
 

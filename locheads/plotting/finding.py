@@ -30,7 +30,8 @@ def finding(one: Compared, cases: Sequence[Case], scores: Mapping[str, tuple[flo
         scores: REC Acc@0.5 with its 95 % interval `(value, low, high)`, the localization heads first.
     """
     figure = plt.figure(figsize=(13.5, 5.4), layout="constrained")
-    left, middle, right = figure.subfigures(1, 3, width_ratios=(4.2, 7, 2.3))
+    grid = figure.add_gridspec(1, 3, width_ratios=(4.2, 7, 2.3))
+    left, middle, right = (figure.add_subfigure(grid[place]) for place in range(3))
     axes = left.subplots()
     iou_scatter(axes, one)
     axes.set_ylabel("mean IoU with the object")
