@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import xarray as xr
 import zarr
 from hypothesis import given
 from hypothesis import strategies as st
+from made_up_profile import made_up
 from scipy.stats import spearmanr
 
 from locheads.comparison import (
@@ -23,26 +23,6 @@ from locheads.comparison import (
 )
 from locheads.errors import LocheadsError
 from locheads.selection import Head
-
-PER_HEAD = ("sample", "layer", "head")
-
-
-def made_up(samples: int = 40, layers: int = 8, heads: int = 8, seed: int = 0) -> xr.Dataset:
-    """A profile in which some heads of the upper layers pass, and lower entropy goes with higher IoU."""
-    rng = np.random.default_rng(seed)
-    shape = (samples, layers, heads)
-    quality = rng.random(shape[1:])
-    sums = np.where(quality > 0.3, 0.8, 0.1) + 0.01 * rng.random(shape)
-    entropies = 2 - quality + 0.2 * rng.random(shape)
-    return xr.Dataset(
-        {
-            "attention_sum": (PER_HEAD, sums),
-            "spatial_entropy": (PER_HEAD, entropies),
-            "iou": (PER_HEAD, np.clip(quality + 0.1 * rng.normal(size=shape), 0, 1)),
-        },
-        coords={"sample": np.array([f"s{i}" for i in range(samples)], object)},
-        attrs={"model": "made-up"},
-    )
 
 
 def test_rho_is_that_of_frequency_and_iou_of_the_heads_chosen_often() -> None:
