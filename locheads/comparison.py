@@ -16,10 +16,12 @@ import pandas as pd
 import xarray as xr
 import zarr
 from jaxtyping import Float
+from scipy.stats import rankdata
 
 from locheads.errors import LocheadsError
 from locheads.metrics import Correlation, spearman
 from locheads.paper import HEADS
+from locheads.samples import Sample
 from locheads.selection import Head, Selection, select_heads
 
 NAMED_DEPTHS = {
@@ -136,6 +138,49 @@ def layer_shares(frequency: Float[np.ndarray, "layer head"]) -> Float[np.ndarray
     if total == 0:
         raise ValueError("no head was ever chosen")
     return frequency.sum(axis=1) / total
+
+
+def sameness(profiled: xr.Dataset, samples: Sequence[Sample]) -> Float[np.ndarray, "layer head"]:
+    """How alike each head's maps are where the picture is the same and the object another.
+
+    The mean correlation over cells of the maps of two expressions of one picture that mean different objects:
+    near 1 for a head that looks at the picture whatever is asked, near 0 or below for one that follows the
+    expression. Neither criterion of the paper looks at this.
+
+    Args:
+        profiled: With the maps of all heads; read one layer at a time.
+        samples: Those of the profile, in its order.
+
+    Returns:
+        NaN where no two expressions of a picture mean different objects, or a head's maps are all uniform.
+    """
+    pairs = [
+        (a, b)
+        for a, b in combinations(range(len(samples)), 2)
+        if samples[a].image_id == samples[b].image_id and samples[a].box != samples[b].box
+    ]
+    if not pairs:
+        return np.full(profiled.iou.shape[1:], np.nan)
+    first, second = np.array(pairs).T
+    layers = (profiled.maps[:, layer].values.astype(np.float64) for layer in range(profiled.sizes["layer"]))
+    return np.stack([_correlation(maps[first], maps[second]).mean(axis=0) for maps in layers])
+
+
+def _correlation(
+    a: Float[np.ndarray, "*batch row column"], b: Float[np.ndarray, "*batch row column"]
+) -> Float[np.ndarray, "*batch"]:
+    """Over the cells of each two maps; NaN where one is uniform."""
+    centred = [maps - maps.mean(axis=(-2, -1), keepdims=True) for maps in (a, b)]
+    norms = np.prod([np.sqrt((maps**2).sum(axis=(-2, -1))) for maps in centred], axis=0)
+    dots = (centred[0] * centred[1]).sum(axis=(-2, -1))
+    return np.divide(dots, norms, out=np.full_like(dots, np.nan), where=norms > 0)
+
+
+def overrated(one: Compared, most: int = 3) -> tuple[Head, ...]:
+    """The heads whose rank by frequency is farthest above their rank by IoU, the farthest first."""
+    pairs = np.array([(one.selection.frequency[head], one.iou[head]) for head in one.often])
+    gap = rankdata(pairs[:, 0]) - rankdata(pairs[:, 1])
+    return tuple(one.often[place] for place in np.argsort(-gap, kind="stable")[:most])
 
 
 def shared_misses(right: Mapping[str, Float[np.ndarray, " sample"]], seed: int = 0) -> pd.DataFrame:

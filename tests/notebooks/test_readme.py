@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+import pandas as pd
 import pytest
 
 from locheads import paper, study
@@ -88,6 +89,11 @@ def audit(results: Results) -> str:
     return f"Acc@0.5 {default}; {first} as first released, {later} as rewritten"
 
 
+def models(results: Results) -> str:
+    rhos = ", ".join(f"{row['rho']:.2f}" for row in results["correlations"])
+    return f"ρ = {rhos} in two models"
+
+
 @pytest.mark.parametrize(
     ("notebook", "text"),
     [
@@ -105,6 +111,7 @@ def audit(results: Results) -> str:
         ("12_across_datasets", across),
         ("13_failures", failures),
         ("14_audit", audit),
+        ("15_across_models", models),
     ],
 )
 def test_the_specimens_column_is_the_committed_results(notebook: str, text: Callable[[Results], str]) -> None:
@@ -115,6 +122,31 @@ def test_the_specimens_column_is_the_committed_results(notebook: str, text: Call
 def test_the_papers_column_is_the_papers() -> None:
     rec, res = (paper.reported(task, "LLaVA-1.5-7B", "refcoco", "val").value for task in ("rec", "res"))
     assert f"Acc@0.5 {rec} %, cIoU {res} %" in README and f"ρ > {paper.SPEARMAN_FLOOR}" in README
+
+
+COSTS = {
+    "plain forward pass": "plain",
+    "all maps of all layers, `output_attentions=True`": "eager",
+    "all maps of all layers, vl-saliency 1.1.6": "vl-saliency",
+    "rows of all heads": "capture",
+    "rows of all heads, 7 expressions an image": "shared 7",
+    "rows of three heads": "heads",
+    "rows of three heads, 7 expressions an image": "shared heads 7",
+}
+"""Rows of the table of costs, and what they are called in the benchmark."""
+
+
+def costs() -> list[str]:
+    """The table of costs: median ratio and highest peak of each variant."""
+    turns = pd.read_csv(study.ROOT / "benchmarks" / "results" / "capture-small-cpu.csv").groupby("variant")
+    ratio, peak = turns.ratio.median(), turns.peak_mib.max()
+    return [f"| {what} | {ratio[name]:.2f} | {peak[name]:.0f} MiB |" for what, name in COSTS.items()]
+
+
+def test_the_table_of_costs_is_the_committed_benchmark() -> None:
+    assert "\n".join(costs()) in README
+    ratio = pd.read_csv(study.ROOT / "benchmarks" / "results" / "analysis.csv").ratio.median()
+    assert f"take 1/{ratio:.0f} of the time of a loop" in README.replace("\n", " ")
 
 
 def test_every_notebook_is_in_the_index_and_every_link_leads_somewhere() -> None:

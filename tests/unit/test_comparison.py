@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import xarray as xr
 import zarr
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,11 +19,14 @@ from locheads.comparison import (
     compared,
     correlations,
     layer_shares,
+    overrated,
     overview,
     read_profile,
+    sameness,
     shared_misses,
 )
 from locheads.errors import LocheadsError
+from locheads.samples import Sample
 from locheads.selection import Head
 
 
@@ -120,3 +125,46 @@ def test_a_finished_store_is_read_and_others_are_refused(tmp_path: Path) -> None
     stored = read_profile(store)
     assert stored.attrs["model"] == "made-up" and "done" not in stored
     np.testing.assert_array_equal(stored.iou, made_up(samples=4).iou)
+
+
+def seen(image: str, box: tuple[float, float, float, float] | None) -> Sample:
+    return Sample(f"{image}{box}", Path("x.png"), image, "it", (8, 8), box=box)
+
+
+def with_maps(maps: np.ndarray) -> xr.Dataset:
+    dimensions = ("sample", "layer", "head", "row", "column")
+    return xr.Dataset({"maps": (dimensions, maps), "iou": (dimensions[:3], maps[..., 0, 0])})
+
+
+def test_a_head_that_does_not_listen_is_the_same_and_one_that_does_is_not() -> None:
+    left, right, box, other = np.eye(4)[0], np.eye(4)[1], (0.0, 0.0, 1.0, 1.0), (1.0, 1.0, 2.0, 2.0)
+    # one layer: the first head looks left whatever is asked, the second looks where it is told
+    maps = np.array([[left, left], [left, right], [right, left], [right, left]]).reshape(4, 1, 2, 2, 2)
+    samples = [seen("a", box), seen("a", other), seen("b", box), seen("b", box)]
+    found = sameness(with_maps(maps), samples)
+    # only the two expressions of picture a count; two different unit vectors of four correlate by -1/3
+    np.testing.assert_allclose(found, [[1.0, -1 / 3]])
+
+
+def test_sameness_is_numpys_correlation_averaged_over_pairs() -> None:
+    maps = np.random.default_rng(0).random((5, 3, 2, 4, 4)).astype(np.float32)
+    samples = [seen("a" if i < 3 else "b", (float(i), 0.0, 9.0, 9.0)) for i in range(5)]
+    found, flat = sameness(with_maps(maps), samples), maps.reshape(5, 3, 2, 16)
+    for layer, head in np.ndindex(3, 2):
+        each = [np.corrcoef(flat[[a, b], layer, head])[0, 1] for a, b in ((0, 1), (0, 2), (1, 2), (3, 4))]
+        assert found[layer, head] == pytest.approx(np.mean(each), abs=1e-6)
+
+
+def test_sameness_is_undefined_without_two_objects_of_a_picture_or_for_uniform_maps() -> None:
+    box, other = (0.0, 0.0, 1.0, 1.0), (1.0, 1.0, 2.0, 2.0)
+    uniform = with_maps(np.full((2, 1, 1, 2, 2), 0.25))
+    assert np.isnan(sameness(uniform, [seen("a", box), seen("b", other)])).all()
+    assert np.isnan(sameness(uniform, [seen("a", box), seen("a", other)])).all()
+
+
+def test_the_head_of_most_choices_and_least_overlap_is_overrated() -> None:
+    one = compared("made-up", made_up())
+    iou = one.selection.frequency.copy()  # overlap as frequency would have it
+    wrong = one.selection.heads[0]
+    iou[wrong] = -1.0
+    assert overrated(replace(one, iou=iou), most=1) == (wrong,)
