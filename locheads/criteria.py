@@ -13,7 +13,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy import ndimage
 
-from locheads.compiled import entropies, threaded
+from locheads.compiled import sums, threaded
+from locheads.components import entropies
 
 # A cell is above a threshold only if it is so by more than rounding: without this, the mean of a uniform map
 # may come out one bit below its cells, and the map would be one big component instead of none.
@@ -31,7 +32,7 @@ def attention_sum(maps: Float[np.ndarray, "*batch rows columns"]) -> Float[np.nd
 
     In [0, 1] for rows of a softmax; summed in double precision whatever the maps' type.
     """
-    return np.asarray(maps.sum(axis=(-2, -1), dtype=np.float64))
+    return threaded(sums, maps)
 
 
 @dataclass(frozen=True, eq=False)

@@ -203,4 +203,5 @@ def iou_per_head(
     rows, columns = (np.pad(np.arange(side), len(weights) // 2, mode="reflect") for side in maps.shape[-2:])
     targets = target_cells(coverage).reshape(-1, *coverage.shape[-2:])
     each = math.prod(maps.shape[coverage.ndim - 2 : -2])  # maps to a target
-    return threaded(overlaps, maps, targets, each, weights, rows, columns, level, ROUNDING)
+    half = tuple(weights[len(weights) // 2 :].tolist())  # a tuple: its length is known when compiled
+    return threaded(overlaps, maps, targets, each, half, rows, columns, level, ROUNDING)

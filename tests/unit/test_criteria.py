@@ -128,6 +128,23 @@ def test_spatial_entropy_equals_the_naive_loop_on_many_noisy_maps():
     assert len(np.unique(expected)) > 10
 
 
+@pytest.mark.parametrize("shape", [(1, 64), (5, 63), (4, 64), (3, 65), (6, 128), (30, 200), (70, 1)])
+@pytest.mark.parametrize("weight", ["area", "mass"])
+@pytest.mark.parametrize("connectivity", [4, 8])
+def test_rows_narrower_and_wider_than_a_word_equal_the_naive_loop(shape, weight, connectivity):
+    maps = np.random.default_rng(4).random((20, *shape)) ** np.linspace(0.2, 3, 20)[:, None, None]
+    expected = [naive_entropy(one, weight=weight, connectivity=connectivity) for one in maps]
+    entropy = spatial_entropy(maps, weight=weight, connectivity=connectivity)
+    np.testing.assert_allclose(entropy, expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("weight", ["area", "mass"])
+def test_one_large_component_has_an_entropy_of_exactly_zero(weight):
+    maps = np.random.default_rng(5).random((200, 9, 9))
+    maps[:, 1:8, 1:8] += 10
+    assert (spatial_entropy(maps, weight=weight) == 0).all()
+
+
 @pytest.mark.parametrize("dtype", [np.float16, np.float32])
 def test_more_maps_than_one_thread_takes_in_any_layout(dtype):
     maps = np.random.default_rng(3).random((5, 7, 40, 40)).astype(dtype).transpose(2, 3, 0, 1)
