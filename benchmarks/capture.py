@@ -17,16 +17,18 @@ model and expressions with torch's fused attention:
 
 Geometry `small` has LLaVA-1.5's 576 image tokens, with layers and width that two cores hold; weights are
 random. Plain, eager, capture and heads take a batch of four texts, padded; plain and eager get the mask of
-the padding, as a processor gives it. Memory is the process's peak (on CUDA torch's) above its peak, on CUDA
-its memory, when the model was loaded.
+the padding, as a processor gives it. Memory is the peak of one run above the loaded model, in a process of
+its own before the turns: on CUDA as torch counts it, else what is resident, with a C library told to give
+back at once what is freed, which would cost time in the turns (Linux only; NaN elsewhere).
 """
 
 from __future__ import annotations
 
 import argparse
+import gc
 import importlib.util
 import multiprocessing as mp
-import resource
+import os
 import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
@@ -54,6 +56,7 @@ GEOMETRIES = {
 }
 """Layers, width, inner width and heads of decoder and encoder."""
 SHARED = (1, 3, 7, 15)
+PEAK = Path("/proc/self/clear_refs")
 RIVALS = ["vl-saliency"] if importlib.util.find_spec("vl_saliency") else []
 VARIANTS = ["plain", "eager", *RIVALS, "capture", "heads", *(f"shared {n}" for n in SHARED)]
 VARIANTS += [f"shared heads {n}" for n in SHARED]
@@ -155,25 +158,57 @@ def serve(variant: str, given: argparse.Namespace, pipe: Connection) -> None:
     """In a process of its own: a turn for each message."""
     torch.set_num_threads(given.threads)
     run, number = runner(variant, given.geometry, given.device)
-    cuda = given.device == "cuda"
-    held = torch.cuda.memory_allocated() if cuda else _peak()
     pipe.send("ready")
     while pipe.recv():
         start = time.perf_counter()
         run()
-        if cuda:
+        if given.device == "cuda":
             torch.cuda.synchronize()
-        seconds = (time.perf_counter() - start) / number
-        pipe.send((seconds, ((torch.cuda.max_memory_allocated() if cuda else _peak()) - held) / 2**20))
+        pipe.send((time.perf_counter() - start) / number)
 
 
-def _peak() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+def weigh(variant: str, given: argparse.Namespace, pipe: Connection) -> None:
+    """In a process of its own: the peak of one run above the loaded model, in MiB."""
+    torch.set_num_threads(given.threads)
+    run, _ = runner(variant, given.geometry, given.device)
+    run()  # what is made once and kept is not the forward pass's
+    gc.collect()
+    if given.device == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+        held = torch.cuda.memory_allocated()
+        run()
+        return pipe.send((torch.cuda.max_memory_allocated() - held) / 2**20)
+    if not PEAK.exists():
+        return pipe.send(float("nan"))
+    PEAK.write_text("5")  # the peak starts again from what is resident now
+    held = _resident("VmHWM")
+    run()
+    return pipe.send((_resident("VmHWM") - held) / 2**10)
+
+
+def _resident(entry: str) -> int:
+    """An entry of the process's status, in KiB."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(f"{entry}:"))
+
+
+def weighed(given: argparse.Namespace) -> dict[str, float]:
+    """Peak memory of each variant in MiB."""
+    context, peaks = mp.get_context("spawn"), {}
+    os.environ["MALLOC_MMAP_THRESHOLD_"] = "65536"
+    for variant in VARIANTS:
+        ours, theirs = context.Pipe()
+        process = context.Process(target=weigh, args=(variant, given, theirs))
+        process.start()
+        peaks[variant] = ours.recv()
+        process.join()
+    del os.environ["MALLOC_MMAP_THRESHOLD_"]
+    return peaks
 
 
 def measured(given: argparse.Namespace) -> pd.DataFrame:
     """One row a turn and variant; the first turn warms up and is left out."""
-    context, workers = mp.get_context("spawn"), {}
+    context, workers, peaks = mp.get_context("spawn"), {}, weighed(given)
     for variant in VARIANTS:
         ours, theirs = context.Pipe()
         process = context.Process(target=serve, args=(variant, given, theirs), daemon=True)
@@ -184,7 +219,7 @@ def measured(given: argparse.Namespace) -> pd.DataFrame:
     for turn in range(given.repeats + 1):
         for variant, pipe in workers.items():
             pipe.send(True)
-            rows.append([turn, variant, *pipe.recv()])
+            rows.append([turn, variant, pipe.recv(), peaks[variant]])
     for pipe in workers.values():
         pipe.send(False)
     table = pd.DataFrame(rows, columns=["turn", "variant", "seconds", "peak_mib"])
