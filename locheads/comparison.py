@@ -152,7 +152,8 @@ def sameness(profiled: xr.Dataset, samples: Sequence[Sample]) -> Float[np.ndarra
         samples: Those of the profile, in its order.
 
     Returns:
-        NaN where no two expressions of a picture mean different objects, or a head's maps are all uniform.
+        NaN where no two expressions of a picture mean different objects, or a map of the head there
+        is uniform.
     """
     pairs = [
         (a, b)

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from locheads.comparison import Compared
 from locheads.geometry import Window
 from locheads.grounding import ground
-from locheads.plotting.models import iou_scatter
+from locheads.plotting.models import draw_heads
 from locheads.plotting.style import FOUND, MUTED, TRUE, draw_box, draw_picture, wrapped
 from locheads.samples import Sample
 
@@ -33,7 +33,7 @@ def finding(one: Compared, cases: Sequence[Case], scores: Mapping[str, tuple[flo
     grid = figure.add_gridspec(1, 3, width_ratios=(4.2, 7, 2.3))
     left, middle, right = (figure.add_subfigure(grid[place]) for place in range(3))
     axes = left.subplots()
-    iou_scatter(axes, one)
+    draw_heads(axes, one)
     axes.set_ylabel("mean IoU with the object")
     axes.legend(frameon=False, loc="upper left")
     left.suptitle(f"A  Attention alone picks {len(one.selection.heads)} of {one.iou.size} heads", fontsize=13)

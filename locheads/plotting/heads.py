@@ -8,6 +8,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
 from jaxtyping import Bool, Float
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from PIL import Image
@@ -87,17 +88,30 @@ def iou_against_frequency(
 ) -> Figure:
     """The scatter of mean IoU over selection frequency, one point a head, with Spearman's ρ."""
     figure, axes = plt.subplots(figsize=(6.4, 4.4))
-    axes.scatter(100 * frequency[~chosen], iou[~chosen], color=TRUE, label="other heads")
-    axes.scatter(100 * frequency[chosen], iou[chosen], color=FOUND, marker="D", label="three most frequent")
+    iou_scatter(axes, frequency, iou, chosen, correlation)
     top_down = sorted(np.flatnonzero(chosen).tolist(), key=lambda i: -iou[i])
     for rank, i in enumerate(top_down):  # fanned out, as such heads often lie close together
         offset = (-12, 14 * (len(top_down) / 2 - 0.5 - rank))
         at = (100 * frequency[i], iou[i])
         axes.annotate(names[i], at, xytext=offset, textcoords="offset points", ha="right", va="center")
-    axes.set(xlabel="selection frequency [%]", ylabel="mean IoU with the object")
-    axes.set_title(f"Spearman ρ = {correlation.rho:.2f} [{correlation.low:.2f}, {correlation.high:.2f}]")
+    axes.set_ylabel("mean IoU with the object")
     axes.legend(frameon=False)
     return figure
+
+
+def iou_scatter(
+    axes: Axes,
+    frequency: Float[np.ndarray, " n"],
+    iou: Float[np.ndarray, " n"],
+    chosen: Bool[np.ndarray, " n"],
+    correlation: Correlation,
+) -> None:
+    """The points of such a scatter, and ρ with its interval as the title."""
+    axes.scatter(100 * frequency[~chosen], iou[~chosen], color=TRUE, label="other heads")
+    axes.scatter(100 * frequency[chosen], iou[chosen], color=FOUND, marker="D", label="localization heads")
+    interval = f"[{correlation.low:.2f}, {correlation.high:.2f}]"
+    axes.set_title(f"Spearman ρ = {correlation.rho:.2f} {interval}, {correlation.n} heads", fontsize=12)
+    axes.set(xlabel="selection frequency [%]", ylim=(0, None))
 
 
 def frequency_sweep(

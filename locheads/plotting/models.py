@@ -10,7 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from locheads.comparison import Compared, layer_shares
-from locheads.plotting.style import FOUND, MUTED, PALETTE, TRUE
+from locheads.plotting.heads import iou_scatter
+from locheads.plotting.style import MUTED, PALETTE
 
 MARKERS = "osD^vP"
 
@@ -20,31 +21,18 @@ def iou_panels(models: Sequence[Compared]) -> Figure:
     count = len(models)
     figure, panels = plt.subplots(1, count, figsize=(1 + 4.4 * count, 4.2), sharey=True, squeeze=False)
     for axes, one in zip(panels[0], models, strict=True):
-        iou_scatter(axes, one)
+        draw_heads(axes, one)
         axes.set_title(f"{one.name}\n{axes.get_title()}", fontsize=12)
     panels[0, 0].set_ylabel("mean IoU with the object")
     panels[0, 0].legend(frameon=False, loc="upper left")
     return figure
 
 
-def iou_scatter(axes: Axes, one: Compared) -> None:
-    """One such panel."""
-    frequency, heads = one.selection.frequency, set(one.selection.heads)
-    for chosen, color, marker, label in (
-        (False, TRUE, "o", "other heads"),
-        (True, FOUND, "D", "localization heads"),
-    ):
-        some = [head for head in one.often if (head in heads) == chosen]
-        axes.scatter(
-            [100 * frequency[head] for head in some],
-            [one.iou[head] for head in some],
-            color=color,
-            marker=marker,
-            label=label,
-        )
-    rho = one.correlation
-    axes.set_title(f"ρ = {rho.rho:.2f} [{rho.low:.2f}, {rho.high:.2f}], {rho.n} heads", fontsize=12)
-    axes.set(xlabel="selection frequency [%]", ylim=(0, None))
+def draw_heads(axes: Axes, one: Compared) -> None:
+    """The scatter of one model."""
+    frequency, iou = (np.array([of[head] for head in one.often]) for of in (one.selection.frequency, one.iou))
+    chosen = np.array([head in one.selection.heads for head in one.often])
+    iou_scatter(axes, frequency, iou, chosen, one.correlation)
 
 
 def rank_and_depth(
