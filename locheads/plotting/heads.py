@@ -91,10 +91,12 @@ def iou_against_frequency(
     iou_scatter(axes, frequency, iou, chosen, correlation)
     top_down = sorted(np.flatnonzero(chosen).tolist(), key=lambda i: -iou[i])
     for rank, i in enumerate(top_down):  # fanned out, as such heads often lie close together
-        offset = (-12, 14 * (len(top_down) / 2 - 0.5 - rank))
+        offset = (30, 14 * (len(top_down) / 2 - 0.5 - rank))
         at = (100 * frequency[i], iou[i])
-        axes.annotate(names[i], at, xytext=offset, textcoords="offset points", ha="right", va="center")
+        axes.annotate(names[i], at, xytext=offset, textcoords="offset points", ha="left", va="center")
     axes.set_ylabel("mean IoU with the object")
+    axes.margins(x=0.2, y=0.1)
+    axes.set(xlim=(0, None), ylim=(0, None))
     axes.legend(frameon=False)
     return figure
 
