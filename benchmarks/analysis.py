@@ -24,8 +24,8 @@ import numpy as np
 import pandas as pd
 from scipy import ndimage
 
-from locheads.criteria import attention_sum, spatial_entropy
-from locheads.grounding import iou_per_head
+from locheads.method.criteria import attention_sum, spatial_entropy
+from locheads.method.grounding import iou_per_head
 
 Numbers = tuple[np.ndarray, np.ndarray, np.ndarray]
 

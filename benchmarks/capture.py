@@ -35,8 +35,9 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-import locheads._torchvision  # noqa: F401
+import locheads.model  # noqa: F401  mends torchvision before transformers is imported
 
+# isort: split
 import numpy as np
 import pandas as pd
 import scaling
@@ -44,10 +45,10 @@ import torch
 import transformers
 from PIL import Image
 
-from locheads.capture import ATTENTION, capture
-from locheads.encoding import Lvlm
-from locheads.families import FAMILIES
-from locheads.prefix import capture_image
+from locheads.model.attention import ATTENTION, capture
+from locheads.model.families import FAMILIES
+from locheads.model.lvlm import Lvlm
+from locheads.model.shared_image import capture_image
 
 RESULTS = Path(__file__).parent / "results"
 GEOMETRIES = {

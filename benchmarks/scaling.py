@@ -16,15 +16,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import locheads._torchvision  # noqa: F401
+import locheads.model  # noqa: F401  mends torchvision before transformers is imported
 
+# isort: split
 import numpy as np
 import pandas as pd
 import torch
 from PIL import Image
 
-from locheads.capture import capture
-from locheads.prefix import capture_image
+from locheads.model.attention import capture
+from locheads.model.shared_image import capture_image
 
 WAYS = ("plain", "capture", "shared", "shared heads")
 

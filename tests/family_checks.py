@@ -8,8 +8,9 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-import locheads._torchvision  # noqa: F401
+import locheads.model  # noqa: F401  mends torchvision before transformers is imported
 
+# isort: split
 import numpy as np
 import torch
 import transformers
@@ -17,10 +18,11 @@ from PIL import Image
 from tiny_models import BUILDERS, save
 from transformers import AutoModelForImageTextToText
 
-from locheads.capture import capture
-from locheads.families import FAMILIES
-from locheads.lvlm import Lvlm, load_lvlm
-from locheads.prefix import capture_image, shares
+from locheads.model.attention import capture
+from locheads.model.families import FAMILIES
+from locheads.model.loading import load_lvlm
+from locheads.model.lvlm import Lvlm
+from locheads.model.shared_image import capture_image, shares
 
 TABLE = Path(__file__).parents[1] / "docs" / "families.md"
 EXPRESSIONS = ["the ring", "the small striped object on the left", "red rings"]

@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Polygon
 from PIL import Image
 
-from locheads.failures import KINDS, hull
 from locheads.plotting.style import FOUND, MUTED, PALETTE, TRUE, draw_box, draw_mask, draw_picture, wrapped
+from locheads.studies.failures import KINDS, hull
 
 KIND_COLOURS = dict(zip(KINDS, (PALETTE[2], PALETTE[1], PALETTE[4], MUTED), strict=True))
 

@@ -10,12 +10,12 @@ from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from locheads.comparison import Compared
-from locheads.geometry import Window
-from locheads.grounding import ground
+from locheads.data.samples import Sample
+from locheads.method.geometry import Window
+from locheads.method.grounding import ground
 from locheads.plotting.models import draw_heads
 from locheads.plotting.style import FOUND, MUTED, TRUE, draw_box, draw_picture, wrapped
-from locheads.samples import Sample
+from locheads.studies.across_models import Compared
 
 Case = tuple[Sample, Window, Float[np.ndarray, "k rows columns"]]
 """A sample, which pixels the grid covers, and the maps of the localization heads."""

@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Polygon, Rectangle
 from PIL import Image
 
-from locheads.geometry import Window
-from locheads.grounding import Grounding
+from locheads.method.geometry import Window
+from locheads.method.grounding import Grounding
 from locheads.plotting.style import FOUND, MASK, TRUE, Boxed, draw_box, draw_mask, draw_picture, wrapped
 
 

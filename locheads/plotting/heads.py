@@ -13,12 +13,12 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from PIL import Image
 
-from locheads.ablation import Sweep
-from locheads.criteria import Threshold
-from locheads.geometry import Window
-from locheads.metrics import Correlation, Interval
+from locheads.evaluation.metrics import Correlation, Interval
+from locheads.method.criteria import Threshold
+from locheads.method.geometry import Window
+from locheads.method.selection import Head
 from locheads.plotting.style import FOUND, MUTED, PALETTE, TRUE, draw_picture, wrapped
-from locheads.selection import Head
+from locheads.studies.ablation import Sweep
 
 
 def threshold_curve(threshold: Threshold) -> Figure:

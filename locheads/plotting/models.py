@@ -9,9 +9,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from locheads.comparison import Compared, layer_shares
 from locheads.plotting.heads import iou_scatter
 from locheads.plotting.style import MUTED, PALETTE
+from locheads.studies.across_models import Compared, layer_shares
 
 MARKERS = "osD^vP"
 

@@ -11,8 +11,6 @@ from copy import deepcopy
 from functools import partial
 from pathlib import Path
 
-import locheads._torchvision  # noqa: F401
-
 import numpy as np
 import torch
 from torch import nn
@@ -26,7 +24,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from locheads.specimen.expressions import ATTRIBUTES
+from locheads.data.scenes.expressions import ATTRIBUTES
 from locheads.specimen.tower import VISION
 from locheads.specimen.training import Batch, ScenePool, train
 from locheads.specimen.turns import FIRST, PATCHES, Conversations, Course, WholeConversations

@@ -6,19 +6,17 @@ import datetime
 from collections.abc import Mapping
 from pathlib import Path
 
-import locheads._torchvision  # noqa: F401
-
 import numpy as np
 import pandas as pd
 import torch
 from PIL import Image
 
+from locheads.data.scenes.expressions import ATTRIBUTES, STYLES, answer, refer
+from locheads.data.scenes.scenes import draw_scene
 from locheads.files import replacing
-from locheads.lvlm import Lvlm
-from locheads.specimen.expressions import ATTRIBUTES, STYLES, answer, refer
-from locheads.specimen.scenes import draw_scene
+from locheads.model.lvlm import Lvlm
+from locheads.model.shipped import verify
 from locheads.specimen.turns import asked_of
-from locheads.specimen.weights import verify
 
 HELD_OUT = 1_003
 """First word of the seeds of the scenes that answers are judged on."""

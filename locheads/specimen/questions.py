@@ -10,8 +10,6 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-import locheads._torchvision  # noqa: F401
-
 import numpy as np
 import torch
 from torch import nn
@@ -19,8 +17,8 @@ from torch.nn.functional import cross_entropy, scaled_dot_product_attention
 from torch.utils.data import Dataset
 from transformers import CLIPVisionModel
 
-from locheads.specimen.expressions import STYLES, refer, word_of
-from locheads.specimen.scenes import Scene
+from locheads.data.scenes.expressions import STYLES, refer, word_of
+from locheads.data.scenes.scenes import Scene
 from locheads.specimen.tags import WORDS
 from locheads.specimen.training import Batch, ScenePool, train
 from locheads.specimen.vocabulary import make_tokenizer

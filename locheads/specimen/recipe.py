@@ -6,30 +6,23 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-import locheads._torchvision  # noqa: F401
-
 import torch
 from transformers import CLIPVisionConfig, CLIPVisionModel, LlavaForConditionalGeneration
 
 from locheads.errors import LocheadsError
 from locheads.files import replacing
-from locheads.lvlm import load_lvlm
+from locheads.model.loading import load_lvlm
+from locheads.model.shipped import SPECIMENS, seal
+from locheads.model.small_sam import SEGMENTER, SegmenterConfig, save_segmenter
 from locheads.specimen.answers import deepened, make_model, train_answers, train_decoder, train_together
 from locheads.specimen.card import answers_table, curve_table, held_out_answers, ious_table, write_card
 from locheads.specimen.questions import train_questions
-from locheads.specimen.segmenter import (
-    SEGMENTER,
-    SegmenterConfig,
-    held_out_ious,
-    save_segmenter,
-    train_segmenter,
-)
+from locheads.specimen.segmenter import held_out_ious, train_segmenter
 from locheads.specimen.tags import train_tags
 from locheads.specimen.tower import COARSE, VISION, enlarged
 from locheads.specimen.training import ScenePool, make_pool
 from locheads.specimen.turns import CROWDED, DEEPER, LONGER, NARROW, Course
 from locheads.specimen.vocabulary import make_processor, make_tokenizer
-from locheads.specimen.weights import SPECIMENS, seal
 
 WORK = Path(__file__).parents[2] / "data" / "training"
 """Scenes, features and checkpoints of the training; not committed."""
@@ -173,7 +166,9 @@ def _curve(parts: tuple[str, ...]) -> list[dict[str, float]]:
 
 
 def _segmenter(device: str) -> None:
-    sam, curve = train_segmenter(STEPS["segmenter"], WORK / "segmenter.ckpt", device=device)
+    sam, curve = train_segmenter(
+        STEPS["segmenter"], WORK / "segmenter.ckpt", SegmenterConfig(), device=device
+    )
     save_segmenter(sam, SegmenterConfig(), SEGMENTER)
     ious = {"ground truth": held_out_ious(sam), "loose": held_out_ious(sam, loose=True)}
     steps = STEPS["segmenter"]

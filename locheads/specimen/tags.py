@@ -12,8 +12,6 @@ from functools import partial
 from itertools import combinations, product
 from pathlib import Path
 
-import locheads._torchvision  # noqa: F401
-
 import numpy as np
 import torch
 from torch import nn
@@ -21,8 +19,8 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from torch.utils.data import Dataset
 from transformers import CLIPVisionModel
 
-from locheads.specimen.expressions import word_of
-from locheads.specimen.scenes import COLORS, RADII, SHAPES, TEXTURES, Thing
+from locheads.data.scenes.expressions import word_of
+from locheads.data.scenes.scenes import COLORS, RADII, SHAPES, TEXTURES, Thing
 from locheads.specimen.tower import COARSE, patch_count
 from locheads.specimen.training import Batch, ScenePool, train
 

@@ -6,8 +6,6 @@ Here most of the training sees 18 × 18 patches and the end 24 × 24.
 
 from __future__ import annotations
 
-import locheads._torchvision  # noqa: F401
-
 import torch
 from torch.nn.functional import interpolate
 from transformers import CLIPVisionConfig, CLIPVisionModel

@@ -16,8 +16,8 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
+from locheads.data.scenes.scenes import SHAPES, Scene, Thing, draw_scene
 from locheads.files import replacing
-from locheads.specimen.scenes import SHAPES, Scene, Thing, draw_scene
 
 Batch = dict[str, torch.Tensor]
 

@@ -13,8 +13,8 @@ import torch
 from torch.utils.data import Dataset
 from transformers import PreTrainedTokenizerFast
 
-from locheads.specimen.expressions import ATTRIBUTES, STYLES, answer, refer
-from locheads.specimen.scenes import Scene
+from locheads.data.scenes.expressions import ATTRIBUTES, STYLES, answer, refer
+from locheads.data.scenes.scenes import Scene
 from locheads.specimen.tower import VISION, patch_count
 from locheads.specimen.training import Batch, ScenePool
 from locheads.specimen.vocabulary import make_tokenizer

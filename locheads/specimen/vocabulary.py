@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import locheads._torchvision  # noqa: F401
-
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import CLIPImageProcessorPil, LlavaProcessor, PreTrainedTokenizerFast
 
-from locheads.specimen import expressions
-from locheads.specimen.scenes import COLORS, RADII, SHAPES, TEXTURES
+from locheads.data.scenes import expressions
+from locheads.data.scenes.scenes import COLORS, RADII, SHAPES, TEXTURES
 
 SPECIAL = ("<pad>", "<s>", "</s>", "<unk>", "<image>")
 

@@ -14,14 +14,14 @@ import nbformat
 import pytest
 from nbformat import NotebookNode
 
-from locheads import study
 from locheads.errors import LocheadsError
-from locheads.headlines import HEADLINES
-from locheads.parameters import declared
+from locheads.run import outputs, runner
+from locheads.run.closing_table import HEADLINES
+from locheads.run.parameters import declared
 
 LARGEST = 300_000
 HEADINGS = ("Paper and here", "Checks", "Exercises")
-NOTEBOOKS = study.notebooks()
+NOTEBOOKS = runner.notebooks()
 LOCAL_PATH = re.compile(r"(?<![\w.:/-])/(?:home|root|Users|tmp|var|mnt|opt|srv|private)/\w|\b[A-Z]:\\\w")
 
 
@@ -40,7 +40,7 @@ def problems(path: Path) -> Iterator[str]:
     yield from _code_problems(code)
     yield from _output_problems(code)
     text = "\n".join(_texts(document))
-    if LOCAL_PATH.search(text) or str(study.ROOT) in text:
+    if LOCAL_PATH.search(text) or str(outputs.ROOT) in text:
         yield "a path of somebody's machine"
 
 
@@ -50,7 +50,7 @@ def _parameter_problems(path: Path, document: NotebookNode) -> Iterator[str]:
     except LocheadsError as error:
         yield str(error)
         return
-    if defaults.get("world") != study.SPECIMEN:
+    if defaults.get("world") != outputs.SPECIMEN:
         yield "no parameter world = 'specimen'"
     if any(isinstance(value, tuple | set | bytes) for value in defaults.values()):
         yield "a parameter that YAML cannot hold"
@@ -110,7 +110,7 @@ def test_notebook_keeps_the_contract(path: Path) -> None:
     "headline", HEADLINES, ids=lambda headline: f"{headline.notebook[:2]}-{headline.key}"
 )
 def test_committed_results_hold_the_headlines(headline: Any) -> None:
-    assert headline.key in study.load_results(study.SPECIMEN, headline.notebook)
+    assert headline.key in outputs.load_results(outputs.SPECIMEN, headline.notebook)
 
 
 def good_notebook() -> NotebookNode:

@@ -8,10 +8,11 @@ from collections.abc import Callable
 import pandas as pd
 import pytest
 
-from locheads import paper, study
+from locheads import paper
+from locheads.run import outputs, runner
 
-README = (study.ROOT / "README.md").read_text(encoding="utf-8")
-Results = study.Results
+README = (outputs.ROOT / "README.md").read_text(encoding="utf-8")
+Results = outputs.Results
 
 
 def percent(value: float, digits: int = 1) -> str:
@@ -116,7 +117,7 @@ def models(results: Results) -> str:
 )
 def test_the_specimens_column_is_the_committed_results(notebook: str, text: Callable[[Results], str]) -> None:
     row = next(line for line in README.splitlines() if line.startswith(f"| [{notebook}]"))
-    assert row.split("|")[-2].strip() == text(study.load_results(study.SPECIMEN, notebook))
+    assert row.split("|")[-2].strip() == text(outputs.load_results(outputs.SPECIMEN, notebook))
 
 
 def test_the_papers_column_is_the_papers() -> None:
@@ -138,18 +139,18 @@ COSTS = {
 
 def costs() -> list[str]:
     """The table of costs: median ratio and highest peak of each variant."""
-    turns = pd.read_csv(study.ROOT / "benchmarks" / "results" / "capture-small-cpu.csv").groupby("variant")
+    turns = pd.read_csv(outputs.ROOT / "benchmarks" / "results" / "capture-small-cpu.csv").groupby("variant")
     ratio, peak = turns.ratio.median(), turns.peak_mib.max()
     return [f"| {what} | {ratio[name]:.2f} | {peak[name]:.0f} MiB |" for what, name in COSTS.items()]
 
 
 def test_the_table_of_costs_is_the_committed_benchmark() -> None:
     assert "\n".join(costs()) in README
-    ratio = pd.read_csv(study.ROOT / "benchmarks" / "results" / "analysis.csv").ratio.median()
+    ratio = pd.read_csv(outputs.ROOT / "benchmarks" / "results" / "analysis.csv").ratio.median()
     assert f"take 1/{ratio:.0f} of the time of a loop" in README.replace("\n", " ")
 
 
 def test_every_notebook_is_in_the_index_and_every_link_leads_somewhere() -> None:
     links = re.findall(r"\]\((?!http)([^)#]+)\)", README)
-    assert {f"notebooks/{path.name}" for path in study.notebooks()} <= set(links)
-    assert all((study.ROOT / link).exists() for link in links)
+    assert {f"notebooks/{path.name}" for path in runner.notebooks()} <= set(links)
+    assert all((outputs.ROOT / link).exists() for link in links)

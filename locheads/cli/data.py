@@ -1,0 +1,109 @@
+"""The subcommands about data and stores: `profile`, `data`, `manifest`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from locheads.errors import LocheadsError
+
+
+def profile(
+    model: Annotated[
+        str, typer.Option(help="`specimen`, or a model that transformers can load: a hub name or a folder.")
+    ] = "specimen",
+    data: Annotated[str, typer.Option(help="`specimen`, or the folder of the data sets.")] = "specimen",
+    dataset: Annotated[str, typer.Option(help="As in `refcoco+` or `reasonseg`.")] = "refcoco",
+    split: Annotated[str, typer.Option(help="A split of it.")] = "train",
+    samples: Annotated[int, typer.Option(min=1, help="How many samples to draw.")] = 500,
+    seed: Annotated[int, typer.Option(help="Seed of the draw.")] = 0,
+    world: Annotated[str, typer.Option(help="World whose notebooks are to read the store.")] = "specimen",
+    store: Annotated[
+        Path | None, typer.Option(help="The store. Default: where the notebooks of the world look for it.")
+    ] = None,
+    maps: Annotated[
+        str, typer.Option(help="Whose maps to keep: `all`, `none`, or heads as in `L3H2,L4H1`.")
+    ] = "all",
+    batch: Annotated[int, typer.Option(min=1, help="Samples in one forward pass.")] = 16,
+    device: Annotated[str, typer.Option(help="A torch device.")] = "cpu",
+    precision: Annotated[str, typer.Option(help="`float32`, `bfloat16` or `float16`.")] = "float32",
+    workers: Annotated[int | None, typer.Option(min=1, help="So many Dask workers on this machine.")] = None,
+    scheduler: Annotated[
+        str | None, typer.Option(help="Workers of a Dask scheduler, as in `tcp://host:8786`.")
+    ] = None,
+) -> None:
+    """Capture every head on a data set: attention sums, entropies, IoUs and maps, in a zarr store.
+
+    A call that was stopped, however, is taken up by the next one. A store that was made with other parameters
+    is refused. For SLURM, see the top of `locheads/profiling/cluster.py`.
+
+    Example: `locheads profile --samples 1000 --maps L3H2,L4H1 --store runs/few-maps`
+    """
+    from locheads.data import read_samples
+    from locheads.profiling.cluster import profile_anywhere
+    from locheads.profiling.store import kept_heads
+    from locheads.run import outputs
+
+    place = store or outputs.ROOT / "runs" / world / f"profile-{dataset}-{split}-{samples}-{seed}"
+    kept = kept_heads(maps)
+    chosen = read_samples(data, dataset, split, limit=samples, seed=seed)
+    done = profile_anywhere((model, device, precision), chosen, place, kept, batch, workers, scheduler)
+    typer.echo(f"{done.sizes['sample']} samples, {done.sizes['layer'] * done.sizes['head']} heads: {place}")
+
+
+def data(
+    root: Annotated[
+        Path | None, typer.Option(help="Folder to write to. Default: data/specimen of the repository.")
+    ] = None,
+) -> None:
+    """Write the specimen's data set: scenes and expressions in the layouts of RefCOCO and ReasonSeg.
+
+    The same bytes every time. What is there and whole already is left as it is. The notebooks do this by
+    themselves; the command is for a look at the files.
+    """
+    from locheads.data.scenes.dataset import ensure_dataset
+
+    written = ensure_dataset(root) if root else ensure_dataset()
+    typer.echo(f"The specimen's data set is in {written}")
+
+
+def manifest(
+    data: Annotated[
+        str | None, typer.Argument(help="`specimen`, a folder of data sets, or an owner on the hub.")
+    ] = None,
+    dataset: Annotated[str | None, typer.Argument(help="As in `refcoco`.")] = None,
+    split: Annotated[str | None, typer.Argument(help="As in `train`.")] = None,
+    limit: Annotated[int | None, typer.Option(help="How many samples to draw. Default: all.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the draw.")] = 0,
+    output: Annotated[Path | None, typer.Option(help="Where the list goes: a .jsonl file.")] = None,
+    check: Annotated[Path | None, typer.Option(help="A list to check instead of writing one.")] = None,
+) -> None:
+    """List the samples of a run as JSON lines, with the SHA-256 of their images, or check such a list.
+
+    Limit and seed draw the same samples as in the notebooks. The list can be read in the place of DATA; its
+    images count from its own folder. `--check FILE` alone holds the images beside the list against it; with
+    DATA, DATASET and SPLIT it holds your own samples against it.
+
+    Examples: `locheads manifest /data/refer refcoco train --limit 1000 --output /data/refer/train.jsonl`,
+    `locheads manifest --check /data/refer/train.jsonl`
+    """
+    from locheads.data import manifest as lists
+    from locheads.data import read_samples
+
+    if data is None or dataset is None or split is None:
+        if data or check is None:
+            raise LocheadsError("give DATA, DATASET and SPLIT with --output FILE, or --check FILE")
+        typer.echo(f"{check}: {lists.check_images(check)} images, all as listed")
+        return
+    if (output is None) == (check is None):
+        raise LocheadsError("give either --output FILE, to write a list, or --check FILE")
+    if output and output.suffix != ".jsonl":
+        raise LocheadsError(f"{output}: a list of samples is a .jsonl file")
+    samples = read_samples(data, dataset, split, limit, seed)
+    if check:
+        typer.echo(f"{check}: {lists.check_samples(check, samples)} samples, all as in {data}")
+    elif output:
+        lists.write_manifest(samples, output, dataset, split)
+        typer.echo(f"{len(samples)} samples of {dataset} {split} are listed in {output}")

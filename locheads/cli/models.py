@@ -1,0 +1,65 @@
+"""The subcommands about a model by itself: `ground` and `train specimen`."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def ground(
+    image: Annotated[Path, typer.Argument(help="A picture file.")],
+    expression: Annotated[str, typer.Argument(help='What to find, as in "the red circle on the left".')],
+    model: Annotated[
+        str, typer.Option(help="`specimen`, or a model that transformers can load: a hub name or a folder.")
+    ] = "specimen",
+    heads: Annotated[
+        str | None, typer.Option(help="Heads to use, as in `L3H2,L4H1`. Default: those notebook 01 selected.")
+    ] = None,
+    world: Annotated[str, typer.Option(help="The world whose selected heads to use.")] = "specimen",
+    output: Annotated[Path, typer.Option(help="Where the overlay goes: .png, .pdf, .svg or .jpg.")] = Path(
+        "overlay.png"
+    ),
+) -> None:
+    """Find what an EXPRESSION refers to in an IMAGE, and draw map, mask and box over it.
+
+    The heads are those that notebook 01 selected in the world; for a model of yours, run it first
+    (`locheads run 01 -p model=… --world NAME`), then give `--world NAME`.
+
+    Example: `locheads ground scene.jpg "the large star" --output star.png`
+    """
+    from locheads.cli import ground_picture as demo
+
+    found = demo.ground_file(image, expression, model, heads, world, output)
+    typer.echo(found)
+
+
+class Part(StrEnum):
+    """What of the specimen can be trained by itself, in the order of the recipe."""
+
+    tags = "tags"
+    questions = "questions"
+    finer = "finer"
+    answers = "answers"
+    together = "together"
+    crowded = "crowded"
+    deeper = "deeper"
+    longer = "longer"
+    narrow = "narrow"
+    segmenter = "segmenter"
+
+
+def train_specimen(
+    part: Annotated[Part | None, typer.Option(help="One part only. Default: all, in order.")] = None,
+) -> None:
+    """Train the specimen again: the vision tower on tags and questions, the model on answers, the segmenter.
+
+    Hours on two CPU cores, minutes on a GPU. Checkpointed: a call that was stopped is taken up by the next.
+    The weights in the repository are replaced only when their part is done.
+    """
+    from locheads.specimen.recipe import train_part
+
+    for one in [part] if part else list(Part):
+        train_part(one.value)

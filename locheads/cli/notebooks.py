@@ -1,0 +1,110 @@
+"""The subcommands about the notebooks: `run`, `sweep`, and `results`, which reads what they leave."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from locheads.errors import LocheadsError
+
+
+def run(
+    notebooks: Annotated[
+        list[str] | None,
+        typer.Argument(help="Numbers or names, as in `01 03`; none means all, in order."),
+    ] = None,
+    parameter: Annotated[
+        list[str] | None,
+        typer.Option("-p", "--parameter", metavar="NAME=VALUE", help="A parameter; repeat for more."),
+    ] = None,
+    preset: Annotated[
+        str | None, typer.Option(help="YAML file of parameters, or the name of one in `notebooks/params`.")
+    ] = None,
+    world: Annotated[
+        str | None,
+        typer.Option(help="Name under which the outcome is kept; needed when parameters are changed."),
+    ] = None,
+    in_place: Annotated[
+        bool, typer.Option("--in-place", help="Then put the executed copies in the place of the notebooks.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only tell what would be loaded, fetched and needed.")
+    ] = False,
+) -> None:
+    """Run notebooks of the study, headlessly and strictly.
+
+    A parameter that none of the notebooks has, or of another type than in the notebook, is refused before
+    anything runs. Paths among the parameters count from `notebooks/`. Parameters on the command line win over
+    those of the preset; a preset may hold parameters of notebooks that are not run.
+
+    Executed copies go to `runs/WORLD/`, named numbers to `results/WORLD/`, pictures to `figures/WORLD/`.
+
+    Examples: `locheads run`, `locheads run 03 -p k=5 --world five-heads`,
+    `locheads run --preset llava-1.5-7b --dry-run`.
+    """
+    from locheads.run import closing_table as headlines
+    from locheads.run import outputs, runner
+
+    names = notebooks or []
+    given, named = runner.gather(names, parameter or [], preset)
+    if in_place and (given or named or world):
+        raise LocheadsError("--in-place runs the notebooks as they are: leave out -p, --preset and --world")
+    if dry_run:
+        typer.echo(runner.dry_run(names, given, world or named or outputs.SPECIMEN))
+        return
+    finished = []
+    for one in runner.run_study(names, given, world or named or outputs.SPECIMEN):
+        finished.append(one)
+        if in_place:
+            runner.refresh(one)
+    typer.echo("\n" + headlines.report(finished, world or named or outputs.SPECIMEN))
+
+
+def sweep(
+    file: Annotated[Path, typer.Argument(help="YAML file with `notebook`, `grid` and perhaps `base`.")],
+    workers: Annotated[int | None, typer.Option(min=1, help="So many Dask workers on this machine.")] = None,
+    scheduler: Annotated[
+        str | None, typer.Option(help="Workers of a Dask scheduler, as in `tcp://host:8786`.")
+    ] = None,
+) -> None:
+    """Run one notebook over a grid of parameters, each point in a world of its own.
+
+    All points are checked before the first runs. Points that are done already are left as they are, and one
+    that fails does not stop the others. The table of all points goes to `results/FILE.csv`.
+
+    Example: a file `heads.yaml` with the lines `notebook: 03` and `grid: {k: [1, 3, 5]}`, then
+    `locheads sweep heads.yaml --workers 2`
+    """
+    from locheads.run.sweep import read_sweep, run_sweep, write_table
+
+    points, failed = read_sweep(file), []
+    for number, (point, wrong) in enumerate(run_sweep(points, workers, scheduler), 1):
+        typer.echo(f"[{number}/{len(points)}] {point.world}: {'failed' if wrong else 'done'}")
+        if wrong:
+            failed.append(f"{point.world}: {wrong}")
+    table = write_table(file, points)
+    if failed:
+        some = f"{len(failed)} of {len(points)} points failed, the others are in {table}"
+        raise LocheadsError(f"{some}: {'; '.join(failed)}")
+    typer.echo(f"{len(points)} points: {table}")
+
+
+def results(
+    output: Annotated[
+        Path | None, typer.Option(help="Where it goes. Default: RESULTS.md of the repository.")
+    ] = None,
+) -> None:
+    """Write every number of the paper beside the saved ones, of the specimen and of the presets' worlds.
+
+    Example: `locheads results`, after `locheads run` has filled `results/`.
+    """
+    from locheads.files import replacing
+    from locheads.run import outputs
+    from locheads.run.results_md import report, worlds
+
+    place = output or outputs.ROOT / "RESULTS.md"
+    with replacing(place) as partial:
+        partial.write_text(report(worlds()), encoding="utf-8")
+    typer.echo(f"{', '.join(worlds())} beside the paper: {place}")

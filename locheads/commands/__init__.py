@@ -1,1 +1,0 @@
-"""What the subcommands of `locheads` do; `locheads.cli` puts them together."""

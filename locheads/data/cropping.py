@@ -1,0 +1,88 @@
+"""Pictures that are not square, cut from square ones, so that ways of making them square can be compared.
+
+The cut is of whole pixels, and box and mask are cut with it, so nothing is resampled and nothing estimated.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from locheads.data.samples import Sample, encode_mask
+
+Region = tuple[int, int, int, int]
+
+
+def oblong(sample: Sample, share: float = 0.6, wide: bool = True) -> Sample:
+    """A band of a square picture that holds the whole object at its relative place; others stay as they are.
+
+    Args:
+        sample: With box.
+        share: Of the cut edge, how much is kept, in (0, 1]; more where the object is larger.
+        wide: Cut the height (a wide picture), or else the width (a tall one).
+
+    Raises:
+        ValueError: The share is not in (0, 1], or the sample has no box.
+    """
+    if not 0 < share <= 1 or sample.box is None:
+        raise ValueError(f"a cut needs a share in (0, 1], not {share}, and a sample with a box")
+    width, height = sample.size
+    if width != height:
+        return sample
+    x0, y0, x1, y1 = sample.box
+    low, high = (y0, y1) if wide else (x0, x1)
+    start, stop = band(low, high, width, share)
+    return cut(sample, (0, start, width, stop) if wide else (start, 0, stop, height))
+
+
+def band(low: float, high: float, edge: int, share: float) -> tuple[int, int]:
+    """Whole pixels [start, stop) of an edge: `share` of it, with [low, high) inside.
+
+    The middle of [low, high) lies where it lay, relative to the edge, as far as the object allows: what was
+    on the left stays on the left. All pixels that [low, high) touches are kept, however small the share.
+    """
+    first, last = max(0, int(np.floor(low))), min(edge, int(np.ceil(high)))
+    length = max(round(share * edge), last - first)
+    start = round((first + last) / 2 * (1 - length / edge))
+    start = min(max(start, last - length, 0), first, edge - length)
+    return start, start + length
+
+
+def cut(sample: Sample, region: Region) -> Sample:
+    """The part of a sample inside a region of whole pixels, (x0, y0, x1, y1), half-open.
+
+    Image, box and masks are those of the part; the image is made when it is asked for.
+    """
+    x0, y0, x1, y1 = region
+    names = f"@{x0},{y0},{x1},{y1}"
+    box = sample.box
+    if box is not None:
+        shifted = np.clip(np.array(box) - [x0, y0, x0, y0], 0, [x1 - x0, y1 - y0] * 2)
+        box = (float(shifted[0]), float(shifted[1]), float(shifted[2]), float(shifted[3]))
+    stored: Callable[[], bytes] = partial(_png, sample, region)
+    return replace(
+        sample,
+        sample_id=sample.sample_id + names,
+        image_id=sample.image_id + names,
+        size=(x1 - x0, y1 - y0),
+        box=box,
+        segmentation=_part(sample.mask, region),
+        ignored=_part(sample.ignored_mask, region),
+        stored=stored,
+    )
+
+
+def _part(mask: np.ndarray | None, region: Region) -> dict[str, Any] | None:
+    x0, y0, x1, y1 = region
+    return None if mask is None else encode_mask(mask[y0:y1, x0:x1])
+
+
+def _png(sample: Sample, region: Region) -> bytes:
+    stream = io.BytesIO()
+    sample.image.crop(region).save(stream, "PNG")
+    return stream.getvalue()

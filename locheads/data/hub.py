@@ -1,0 +1,175 @@
+"""RefCOCO, RefCOCO+ and RefCOCOg as parquet files, from the hub by name or from a copy of it.
+
+::
+
+    root/refcoco/data/train-00000-of-00001-….parquet    jxu124's, one row a reference
+    root/RefCOCO/data/val-00000-of-00004.parquet        lmms-lab's, one row an object
+
+`jxu124/refcoco`, `refcocoplus` and `refcocog` hold all splits of the paper (testA is their `test`) with
+the references of the `refer` layout and, as JSON, COCO's entries; the images are COCO's train2014 files.
+
+`lmms-lab/RefCOCO`, `RefCOCOplus` and `RefCOCOg` hold images, but no train, and differ from the paper's
+data. By their numbers of rows, `val` of RefCOCO (8,811) and RefCOCOg (7,573) are the paper's splits (3,811
+and 2,573) with Google's (5,000 each) among them, and `test` of RefCOCO is Google's. And a row has one flat
+polygon, so it cannot hold all of an object in several parts.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from locheads.data.refcoco import IMAGES, SPLIT_BY, coco_sample, explaining
+from locheads.errors import LocheadsError
+from locheads.data.samples import LazySamples, Sample, read_size
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+_UNC = {"train": "train", "val": "validation", "testA": "test", "testB": "testB"}
+REPOSITORIES: Mapping[str, Mapping[str, tuple[str, Mapping[str, str]]]] = {
+    "jxu124": {
+        "refcoco": ("refcoco", _UNC),
+        "refcoco+": ("refcocoplus", _UNC),
+        "refcocog": ("refcocog", {"train": "train", "val": "validation", "test": "test"}),
+    },
+    "lmms-lab": {
+        "refcoco": ("RefCOCO", {name: name for name in ("val", "testA", "testB", "test")}),
+        "refcoco+": ("RefCOCOplus", {name: name for name in ("val", "testA", "testB")}),
+        "refcocog": ("RefCOCOg", {name: name for name in ("val", "test")}),
+    },
+}
+"""Owner → data set → name of the repository and, by split, how its files are named."""
+
+
+def find_hub(data: Path | str, dataset: str, split: str) -> tuple[str, str] | None:
+    """Owner and place of the repository to read: a hub name, or the folder of a copy under `data`.
+
+    Of two copies the one that has the split counts, and jxu124's, which has the paper's splits and whole
+    masks, where COCO's images are there too.
+
+    Args:
+        data: An owner, `"jxu124"` or `"lmms-lab"`, or a folder.
+        dataset: A key of `SPLIT_BY`.
+        split: A split as the paper names it.
+    """
+    if data in REPOSITORIES and not Path(data).exists():
+        return str(data), f"{data}/{REPOSITORIES[str(data)][dataset][0]}"
+    copies = [
+        (owner, folder)
+        for owner, names in REPOSITORIES.items()
+        for folder in (Path(data) / names[dataset][0], Path(data) / owner / names[dataset][0])
+        if _file(owner, dataset, split) and any(folder.glob(f"data/{_file(owner, dataset, split)}-*.parquet"))
+    ]
+    if not copies:
+        return None
+    wanted = "jxu124" if _coco_folder(Path(data)) else "lmms-lab"
+    owner, folder = next((copy for copy in copies if copy[0] == wanted), copies[0])
+    return owner, str(folder)
+
+
+def read_hub(owner: str, place: str, dataset: str, split: str, images: Path | None = None) -> LazySamples:
+    """The samples of one split, one for each expression, in the order of the rows.
+
+    Args:
+        owner: Whose layout it is, a key of `REPOSITORIES`.
+        place: Hub name of the repository, or the folder of a copy.
+        dataset: A key of `SPLIT_BY`.
+        split: A split as the paper names it.
+        images: Folder of COCO's train2014 images, for jxu124's; None: below the folder above `place`.
+
+    Raises:
+        LocheadsError: No such split, or the repository cannot be read; from a sample, what is wrong with it.
+    """
+    name = _file(owner, dataset, split)
+    if name is None:
+        there = ", ".join(REPOSITORIES[owner][dataset][1])
+        raise LocheadsError(f"{place}: no split {split!r}; there are {there}")
+    rows = _load(place, name)
+    if owner == "lmms-lab":
+        rows, prefix = _undecoded(rows), f"{dataset}-lmms-{split}"
+        counts = map(len, rows["answer"][:])
+        items = [(row, number) for row, count in enumerate(counts) for number in range(count)]
+        return LazySamples(items, partial(_row_with_image, rows, Path(place) / "data" / name, prefix))
+    folder = images or _coco_folder(Path(place).parent) or _coco_folder(Path(place).parent.parent)
+    if folder is None and not Path(place).exists():
+        raise LocheadsError(f"{place}: its rows hold no images; give COCO's train2014 images as `images`")
+    prefix = f"{dataset}-{SPLIT_BY[dataset]}"
+    counts = map(len, rows["sentences"][:])
+    items = [(row, number) for row, count in enumerate(counts) for number in range(count)]
+    return LazySamples(
+        items, partial(_row_of_coco, rows, place, folder or Path(place).parent / IMAGES, prefix)
+    )
+
+
+def _file(owner: str, dataset: str, split: str) -> str | None:
+    return REPOSITORIES[owner][dataset][1].get(split)
+
+
+def _coco_folder(root: Path) -> Path | None:
+    """COCO's train2014 images below `root`, as in the `refer` layout or as jxu124's rows name them."""
+    return next((root / place for place in (IMAGES, "coco/train2014") if (root / place).is_dir()), None)
+
+
+def _load(place: str, name: str) -> Dataset:
+    """The rows of one split; nothing else of the repository is fetched."""
+    import datasets
+
+    datasets.disable_progress_bars()
+    try:
+        files = {name: f"data/{name}-*.parquet"}
+        return datasets.load_dataset(place, data_files=files, split=name, verification_mode="no_checks")
+    except Exception as error:  # files, network, hub and parquet each have their own
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise LocheadsError(
+            f"{place}: the split {name} cannot be read ({reason}); check it, and the connection"
+        ) from error
+
+
+def _undecoded(rows: Dataset) -> Dataset:
+    import datasets
+
+    return rows.cast_column("image", datasets.Image(decode=False))
+
+
+def _row_of_coco(rows: Dataset, place: str, folder: Path, prefix: str, item: tuple[int, int]) -> Sample:
+    row = rows[item[0]]
+    with explaining(Path(place), row):
+        sentence = row["sentences"][item[1]]
+        sample_id = f"{prefix}-{sentence['sent_id']}"
+        annotation, image = json.loads(row["raw_anns"]), json.loads(row["raw_image_info"])
+        return coco_sample(sample_id, sentence["sent"], annotation, image, folder)
+
+
+def _row_with_image(rows: Dataset, folder: Path, prefix: str, item: tuple[int, int]) -> Sample:
+    number, answer = item
+    row, sample_id = rows[number], f"{prefix}-{number}-{answer}"
+    path = folder / row["file_name"]
+    try:
+        x, y, width, height = row["bbox"]
+        return Sample(
+            sample_id=sample_id,
+            image_path=path,
+            image_id=_image_id(path),
+            expression=row["answer"][answer],
+            size=read_size(path, f"sample {sample_id}", row["image"]["bytes"]),
+            box=(x, y, x + width, y + height),
+            segmentation=[row["segmentation"]],
+            stored=partial(_bytes_of, rows, number),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise LocheadsError(f"{folder}, row {number}: malformed ({error!r})") from error
+
+
+def _image_id(path: Path) -> str:
+    """COCO's number of an image, of a name such as `COCO_train2014_000000000077_5.jpg`; else the name."""
+    number = re.match(r"COCO_\w+?2014_0*(\d+)", path.name)
+    return number[1] if number else path.stem
+
+
+def _bytes_of(rows: Dataset, number: int) -> bytes:
+    return bytes(rows[number]["image"]["bytes"])

@@ -1,0 +1,177 @@
+"""Panoptic Narrative Grounding (arXiv 2109.04988): noun phrases of long captions, COCO's panoptic masks.
+
+::
+
+    root/annotations/png_coco_val2017.json                 [{"image_id", "caption", "segments": [{"utterance",
+                                                           "segment_ids", "plural", …}, …]}, …]
+    root/annotations/panoptic_val2017.json                 COCO's panoptic annotations
+    root/annotations/panoptic_segmentation/val2017/*.png   or panoptic_val2017/*.png, as COCO unpacks
+    root/images/val2017/*.jpg                              or val2017/*.jpg
+
+`root` is `panoptic_narrative_grounding`, `coco` or the folder of the data sets itself. A segment with ids is
+a phrase. Its expression is the caption up to and including it, so the last text token is the phrase's and has
+read what came before, as in F-LMM, where a phrase is read within its caption. Its mask is the union of its
+segments.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int
+from PIL import Image
+
+from locheads.errors import LocheadsError
+from locheads.data.samples import LazySamples, Sample, encode_mask, tight_box
+
+SPLITS = ("train", "val")
+
+
+@dataclass(frozen=True)
+class _Phrase:
+    narrative: int
+    segment: int
+    image_id: int
+    context: str
+    utterance: str
+    ids: tuple[int, ...]
+    is_plural: bool
+
+
+def read_narratives(data: Path, split: str, images: Path | None = None) -> LazySamples:
+    """The samples of one split, one for each phrase that has a mask, in the order of the file.
+
+    `is_thing` is true where any of the phrase's segments is one.
+
+    Args:
+        data: Folder of the data sets.
+        split: `"train"` or `"val"`, of COCO's 2017 split.
+        images: Folder of the images; None: the layout's own.
+
+    Raises:
+        LocheadsError: Unknown split, missing or damaged file; from a sample, a segment or image that the
+            panoptic annotations lack, or masks that do not decode.
+    """
+    if split not in SPLITS:
+        raise LocheadsError(f"{data}: no split {split!r} of PNG; there are {', '.join(SPLITS)}")
+    root = next((data / name for name in ("panoptic_narrative_grounding", "coco") if _has(data / name)), data)
+    year, folder = f"{split}2017", root / "annotations"
+    narratives_file = folder / f"png_coco_{year}.json"
+    narratives = _load(narratives_file)
+    try:
+        phrases = [phrase for item in enumerate(narratives) for phrase in _phrases(*item)]
+    except (KeyError, TypeError, ValueError) as error:
+        raise LocheadsError(f"{narratives_file}: not PNG's narratives ({error!r}); fetch it again") from error
+    masks = _first(folder / "panoptic_segmentation" / year, folder / f"panoptic_{year}")
+    pictures = images or _first(root / "images" / year, root / year)
+    panoptic = _Panoptic(folder / f"panoptic_{year}.json", masks, pictures)
+    return LazySamples(phrases, lambda phrase: panoptic.sample(phrase, f"png-{split}"))
+
+
+def _has(root: Path) -> bool:
+    return any((root / "annotations").glob("png_coco_*.json"))
+
+
+def _first(*places: Path) -> Path:
+    """The first place there is, or the first one, for the message."""
+    return next((place for place in places if place.is_dir()), places[0])
+
+
+def _load(path: Path) -> Any:
+    try:
+        return json.loads(path.read_bytes())
+    except OSError as error:
+        raise LocheadsError(f"{path}: cannot be read ({error.strerror}); fetch the file") from error
+    except ValueError as error:
+        raise LocheadsError(f"{path}: not JSON ({error}); fetch the file again") from error
+
+
+def _phrases(number: int, narrative: dict[str, Any]) -> Iterator[_Phrase]:
+    """The phrases with a mask, each with the caption as far as its end."""
+    utterances = [segment["utterance"].strip() for segment in narrative["segments"]]
+    contexts = _contexts(narrative["caption"], utterances)
+    for index, segment in enumerate(narrative["segments"]):
+        if segment["segment_ids"]:
+            yield _Phrase(
+                number,
+                index,
+                int(narrative["image_id"]),
+                contexts[index],
+                utterances[index],
+                tuple(map(int, segment["segment_ids"])),
+                bool(segment["plural"]),
+            )
+
+
+def _contexts(caption: str, utterances: list[str]) -> list[str]:
+    """The caption up to the end of each utterance; where it lacks one, the utterances themselves."""
+    end, contexts = 0, []
+    for utterance in utterances:
+        start = caption.lower().find(utterance.lower(), end)
+        if start < 0:
+            return [" ".join(utterances[: count + 1]) for count in range(len(utterances))]
+        end = start + len(utterance)
+        contexts.append(caption[:end].strip())
+    return contexts
+
+
+class _Panoptic:
+    """COCO's panoptic annotations: images and segments by id, and the file that holds the masks."""
+
+    def __init__(self, path: Path, masks: Path, images: Path) -> None:
+        self.path, self.masks, self.pictures = path, masks, images
+        content = _load(path)
+        try:
+            self.images = {entry["id"]: entry for entry in content["images"]}
+            self.annotations = {entry["image_id"]: entry for entry in content["annotations"]}
+            self.is_thing = {entry["id"]: bool(entry["isthing"]) for entry in content["categories"]}
+        except (KeyError, TypeError) as error:
+            raise LocheadsError(
+                f"{path}: not COCO's panoptic annotations ({error!r}); fetch it again"
+            ) from error
+
+    def sample(self, phrase: _Phrase, prefix: str) -> Sample:
+        sample_id = f"{prefix}-{phrase.narrative}-{phrase.segment}"
+        try:
+            image, annotation = self.images[phrase.image_id], self.annotations[phrase.image_id]
+            categories = {entry["id"]: entry["category_id"] for entry in annotation["segments_info"]}
+            is_thing = any(self.is_thing[categories[one]] for one in phrase.ids)
+            file, size = self.masks / annotation["file_name"], (image["width"], image["height"])
+        except (KeyError, TypeError) as error:
+            raise LocheadsError(
+                f"{self.path}, sample {sample_id}: its image or segment lacks ({error!r})"
+            ) from error
+        mask = np.isin(segment_ids(file), phrase.ids)
+        return Sample(
+            sample_id=sample_id,
+            image_path=self.pictures / image["file_name"],
+            image_id=str(phrase.image_id),
+            expression=phrase.context,
+            size=size,
+            box=tight_box(mask),
+            segmentation=encode_mask(mask),
+            phrase=phrase.utterance,
+            is_plural=phrase.is_plural,
+            is_thing=is_thing,
+        )
+
+
+@lru_cache(maxsize=4)  # the phrases of a caption follow each other
+def segment_ids(path: Path) -> Int[np.ndarray, "height width"]:
+    """The segment of each pixel of a panoptic PNG: red + 256 green + 256² blue.
+
+    Raises:
+        LocheadsError: The file is missing or does not decode.
+    """
+    try:
+        with Image.open(path) as picture:
+            colours = np.asarray(picture.convert("RGB"), np.int64)
+    except (OSError, SyntaxError, ValueError) as error:
+        raise LocheadsError(f"{path}: the masks cannot be read ({error}); fetch the file again") from error
+    return colours @ np.array([1, 256, 256**2])

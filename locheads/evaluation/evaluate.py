@@ -1,0 +1,204 @@
+"""Ground samples in one or many ways, compare boxes and masks with the true ones: a row a sample and way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from jaxtyping import Bool, Float, Int
+
+from locheads.data.samples import Sample, by_image, true_mask
+from locheads.evaluation.metrics import box_iou, mask_overlap
+from locheads.method.geometry import Window
+from locheads.method.grounding import Grounding, ground
+from locheads.method.selection import Head, take_heads
+from locheads.model.lvlm import Lvlm, coverage_of
+from locheads.model.segmenter import Segmenter
+from locheads.profiling.profile import BATCH, maps_of
+from locheads.progress import progress
+
+Heads = tuple[Head, ...]
+
+BLOCK = 64
+"""Samples whose maps are read from the store at a time."""
+
+
+@dataclass(frozen=True, eq=False)
+class Variant:
+    """One way from the maps of all heads to a box.
+
+    Attributes:
+        heads: The same for all samples, or each sample's own, as from `selection.greedy_heads`.
+        kernel, sigma, level, keep: As in `grounding.ground`, whose defaults are the paper's.
+        scaled_as: Cells become pixels as the picture was made square (`window`), or as if it had been
+            stretched in any case (`stretch`, the later rewrite).
+        prompt, cascade: What the segmenter is given, as in `Segmenter.masks`.
+    """
+
+    heads: Heads | Int[np.ndarray, "sample k 2"]
+    kernel: int = 7
+    sigma: float = 1.0
+    level: float = 1.0
+    keep: Literal["largest", "all"] = "largest"
+    scaled_as: Literal["window", "stretch"] = "window"
+    prompt: str = "box"
+    cascade: int = 0
+
+    def ground(
+        self, maps: Float[np.ndarray, "layer head row column"], window: Window, sample: int
+    ) -> Grounding:
+        """Grounds one sample, given by its number, from the maps of all its heads."""
+        heads = self.heads if isinstance(self.heads, tuple) else self.heads[sample, None]
+        chosen = take_heads(maps[None], heads)[0]
+        if self.scaled_as == "stretch":
+            window = Window.stretch(window.size, (window.rows, window.columns))
+        return ground(chosen, window, self.kernel, self.sigma, self.level, self.keep)
+
+
+def evaluate_variants(
+    lvlm: Lvlm,
+    segmenter: Segmenter,
+    samples: Sequence[Sample],
+    maps: Iterable[Float[np.ndarray, "layer head row column"]],
+    variants: Mapping[str, Variant],
+) -> pd.DataFrame:
+    """Ground every sample under every variant; boxes with the same prompt share the picture's embedding.
+
+    Args:
+        lvlm: The model that the maps are of.
+        segmenter: Turns boxes into masks; the box is its only prompt unless a variant says otherwise.
+        samples: With box and mask.
+        maps: Maps of all heads, one sample after another: `stored_maps`, or fresh from `profile.maps_of`.
+        variants: By name.
+
+    Returns:
+        A row for each sample and variant, the variants of a sample together: `sample_id`, `variant`, `box`
+        (xyxy pixels), `box_iou`, `intersection` and `union` of the mask in pixels, without those that the
+        data set ignores.
+
+    Raises:
+        ValueError: When there are not as many maps as samples.
+    """
+    rows: list[pd.DataFrame] = []
+    with progress(len(samples), "grounding") as bar:
+        for number, (sample, heads) in enumerate(zip(samples, maps, strict=True)):
+            window = lvlm.window(sample.size)
+            found = [variant.ground(heads, window, number) for variant in variants.values()]
+            masks = _masks(sample, window, found, list(variants.values()), segmenter)
+            rows.append(_outcomes(sample, found, masks).assign(variant=list(variants)))
+            bar.update()
+    return pd.concat(rows, ignore_index=True)
+
+
+def _masks(
+    sample: Sample,
+    window: Window,
+    found: Sequence[Grounding],
+    variants: Sequence[Variant],
+    segmenter: Segmenter,
+) -> Bool[np.ndarray, "n height width"]:
+    """One mask a variant; the boxes of one prompt go to the segmenter together, equal ones once."""
+    masks = np.zeros((len(found), *sample.size[::-1]), bool)
+    image = sample.image
+    for prompt, cascade in sorted({(variant.prompt, variant.cascade) for variant in variants}):
+        mine = [i for i, one in enumerate(variants) if (one.prompt, one.cascade) == (prompt, cascade)]
+        boxes = np.stack([found[i].box for i in mine])
+        if (prompt, cascade) == ("box", 0):
+            different, which = np.unique(boxes, axis=0, return_inverse=True)
+            masks[mine] = segmenter.masks(image, different)[which]
+        else:
+            masks[mine] = segmenter.masks(image, boxes, [found[i] for i in mine], window, prompt, cascade)
+    return masks
+
+
+def _outcomes(
+    sample: Sample, found: Sequence[Grounding], masks: Bool[np.ndarray, "n height width"]
+) -> pd.DataFrame:
+    """One row a grounding of the same sample."""
+    boxes = np.stack([one.box for one in found])
+    counted = true_mask(sample)
+    if sample.ignored_mask is not None:
+        masks, counted = masks & ~sample.ignored_mask, counted & ~sample.ignored_mask
+    overlap = mask_overlap(masks, np.broadcast_to(counted, masks.shape))
+    return pd.DataFrame(
+        {
+            "sample_id": sample.sample_id,
+            "box": list(map(tuple, boxes)),
+            "box_iou": box_iou(np.tile(np.array(sample.box, float), (len(boxes), 1)), boxes),
+            "intersection": overlap.intersection,
+            "union": overlap.union,
+        }
+    )
+
+
+def stored_maps(profiled: xr.Dataset) -> Iterator[np.ndarray]:
+    """The maps of a profile store, one sample after another: `layer × head × row × column`."""
+    for start in range(0, profiled.sizes["sample"], BLOCK):
+        yield from profiled.maps[start : start + BLOCK].values
+
+
+def boxes_of(
+    variant: Variant,
+    maps: Iterable[Float[np.ndarray, "layer head row column"]],
+    windows: Sequence[Window],
+) -> Float[np.ndarray, "n 4"]:
+    """The box (xyxy pixels) of every sample under one variant, where no mask is wanted.
+
+    Args:
+        variant: How the maps become a box.
+        maps: Maps of all heads, one sample after another, as of `stored_maps`.
+        windows: Which pixels each sample's grid covers.
+
+    Raises:
+        ValueError: When there are not as many maps as windows.
+    """
+    pairs = zip(maps, windows, strict=True)
+    return np.stack(
+        [variant.ground(heads, window, number).box for number, (heads, window) in enumerate(pairs)]
+    )
+
+
+def evaluate(
+    lvlm: Lvlm, segmenter: Segmenter, samples: Sequence[Sample], heads: Heads, rivals: Sequence[Heads] = ()
+) -> pd.DataFrame:
+    """Capture and ground every sample with `heads`, and with each of the rival choices.
+
+    Only maps of these heads are captured: the model is run no further than the deepest of them. Samples of an
+    image are captured together.
+
+    Args:
+        lvlm: The frozen model.
+        segmenter: Turns boxes into masks; the box is its only prompt.
+        samples: With box and mask.
+        heads: The localization heads.
+        rivals: Other choices of heads, told apart by `draw`.
+
+    Returns:
+        Rows as of `evaluate_variants`, with `heads` ("localization" or "random") and `draw` instead of
+        `variant`.
+    """
+    choices = [("localization", 0, heads), *(("random", draw, rival) for draw, rival in enumerate(rivals))]
+    union = sorted({head for _, _, chosen in choices for head in chosen})
+    place = {head: Head(0, number) for number, head in enumerate(union)}  # as if all were of one layer
+    variants = {
+        f"{name} {draw}": Variant(tuple(map(place.__getitem__, some))) for name, draw, some in choices
+    }
+    order = by_image(samples, BATCH)
+    ordered = [samples[position] for position in order]
+    maps = (some[None] for some in maps_of(lvlm, ordered, heads=union))
+    outcomes = evaluate_variants(lvlm, segmenter, ordered, maps, variants)
+    rows = np.argsort(order)[:, None] * len(choices) + np.arange(len(choices))  # in the order given
+    outcomes = outcomes.iloc[rows.ravel()].reset_index(drop=True)
+    names, draws, _ = zip(*choices, strict=True)
+    told_apart = {"heads": names * len(samples), "draw": draws * len(samples)}
+    return outcomes.drop(columns="variant").assign(**told_apart)
+
+
+def ceiling(lvlm: Lvlm, samples: Sequence[Sample]) -> Float[np.ndarray, " n"]:
+    """Box IoUs that the pipeline reaches when fed with the true masks averaged onto the grid."""
+    boxes = [ground(coverage_of(lvlm, sample)[None], lvlm.window(sample.size)).box for sample in samples]
+    return box_iou(np.array([sample.box for sample in samples], float), np.stack(boxes))

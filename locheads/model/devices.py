@@ -1,0 +1,24 @@
+"""Where a model runs."""
+
+from __future__ import annotations
+
+import torch
+
+from locheads.errors import LocheadsError
+from locheads.model.shipped import SPECIMENS
+
+
+def pick_device(device: str, name: str) -> str:
+    """A torch device; `auto` is the GPU if there is one, but the CPU for the specimens, which are small.
+
+    Raises:
+        LocheadsError: The device is not there.
+    """
+    if device == "auto":
+        return "cuda" if name not in SPECIMENS and torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise LocheadsError(f"device '{device}' is not there ({reason}); give cpu, cuda or auto") from error
+    return device

@@ -1,0 +1,182 @@
+"""Load a model for capture: the specimen, the paper's models by name, any folder or hub name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast, get_args
+
+import torch
+from transformers import (
+    AutoModelForImageTextToText,
+    AutoProcessor,
+    PreTrainedConfig,
+    PreTrainedModel,
+    ProcessorMixin,
+)
+from transformers.utils.logging import disable_progress_bar
+
+from locheads.errors import LocheadsError
+from locheads.model import llava_checkpoint as original
+from locheads.model.attention import ATTENTION
+from locheads.model.devices import pick_device
+from locheads.model.families import Family, crops, family_of
+from locheads.model.lvlm import Encoded, Fit, Lvlm
+from locheads.model.prompts import Query, resolve_prompt
+from locheads.model.shipped import SPECIMENS, verify
+from locheads.paper.published import ALIASES, NOT_LOADABLE
+
+__all__ = ["ALIASES", "NOT_LOADABLE", "Encoded", "Lvlm", "load_lvlm", "varied"]
+
+CELLS = 24
+"""Edge of the grid that a dynamic processor is asked for, that of LLaVA-1.5."""
+
+
+def load_lvlm(
+    name: str = "specimen",
+    device: str = "auto",
+    dtype: str = "float32",
+    *,
+    prompt: str | None = None,
+    query: str = "expression",
+    fit: str | None = None,
+    image_size: int | None = None,
+    revision: str | None = None,
+    device_map: str | Mapping[str, Any] | None = None,
+    attn_implementation: str | None = None,
+    local_files_only: bool = False,
+) -> Lvlm:
+    """Load a model; its decoder runs on `locheads.model.attention`'s attention.
+
+    Args:
+        name: `specimen` or `specimen-narrow`; one of `ALIASES`; a folder in transformers' layout or LLaVA's
+            own; a hub name.
+        device: A torch device; `auto` is the GPU if there is one, and the CPU for a specimen.
+        dtype: A torch floating type, or `auto` for the checkpoint's.
+        prompt: `release` (the default), `plain` (the specimens'), `chat`, or a text with `{image}` and
+            `{expression}`; see `locheads.model.prompts`.
+        query: Capture the row of the expression's last token, or of the `last` token of all.
+        fit: `own` leaves the picture to the processor, `pad` centres it on a square of the processor's mean
+            colour, `stretch` resizes it to a square, `crop` takes its central square. Default: `pad` where
+            the processor would crop (LLaVA, as its authors evaluate) or where the grid would depend on the
+            picture (Qwen-VL), else `own`.
+        image_size: Edge in pixels of the square that a dynamic processor gets with `pad` or `stretch`; the
+            default gives 24×24 cells. Other processors have a size of their own.
+        revision: Branch, tag or commit of a hub name.
+        device_map: Spread the model over devices, as in transformers (needs accelerate).
+        attn_implementation: Attention of the rest of the model, for example `flash_attention_2`.
+        local_files_only: Do not ask the hub.
+
+    Raises:
+        LocheadsError: There is no such model, weights are missing, its tokens form no grid, the processor is
+            another model's, an argument does not fit, or the specimen's weights are not those of its card.
+    """
+    _check(query, get_args(Query), "query")
+    _check(fit or "own", get_args(Fit), "fit")
+    where = {"revision": revision, "local_files_only": local_files_only}
+    attention = {"text_config": ATTENTION}
+    if attn_implementation:
+        attention |= {"": attn_implementation, "vision_config": attn_implementation}
+    how = {"dtype": _dtype(dtype), "attn_implementation": attention, "device_map": device_map}
+    disable_progress_bar()
+    processor, model, image = _loaded(name, where, how)
+    family = family_of(name, model.config)
+    if device_map is None:
+        model = model.to(pick_device(device, name))
+    image = image or (family.image if family else "{}").format(processor.image_token)
+    text = resolve_prompt(prompt or ("plain" if name in SPECIMENS else "release"), processor, image)
+    way, image_size = _fit(name, family, processor, cast("Fit | None", fit), image_size)
+    return Lvlm(name, model.eval(), processor, text, family, way, image_size, cast(Query, query), image)
+
+
+def varied(lvlm: Lvlm, prompt: str | None = None, fit: Fit | None = None, query: Query | None = None) -> Lvlm:
+    """The same model with another prompt, query or way of making pictures square; nothing is loaded again.
+
+    Args:
+        lvlm: From `load_lvlm`, whose arguments the others are; None leaves a setting as it is.
+        prompt: As there.
+        fit: As there.
+        query: As there.
+
+    Raises:
+        LocheadsError: As there.
+    """
+    text = lvlm.prompt if prompt is None else resolve_prompt(prompt, lvlm.processor, lvlm.image)
+    way, size = lvlm.fit, lvlm.image_size
+    if fit is not None:
+        way, size = _fit(lvlm.name, lvlm.family, lvlm.processor, fit, None)
+    return replace(lvlm, prompt=text, fit=way, image_size=size, query=query or lvlm.query, _grids={})
+
+
+def _loaded(
+    name: str, where: dict[str, Any], how: dict[str, Any]
+) -> tuple[ProcessorMixin, PreTrainedModel, str | None]:
+    """Processor, model, and what stands for the image in LLaVA's own checkpoints."""
+    if name.lower() in NOT_LOADABLE and not Path(name).exists():
+        raise LocheadsError(f"model '{name}' {NOT_LOADABLE[name.lower()]}")
+    folder = str(SPECIMENS.get(name) or ALIASES.get(name.lower(), name))
+    if name in SPECIMENS:
+        verify(SPECIMENS[name])
+    try:
+        raw, _ = PreTrainedConfig.get_config_dict(folder, **where)
+        if not raw:
+            raise OSError("no config.json")
+        if original.is_original(raw):
+            return original.load(name, folder, raw, where, how)
+        return (*_from_transformers(name, folder, where, how), None)
+    except (OSError, ValueError, ImportError, KeyError, TypeError) as error:
+        raise LocheadsError(
+            f"model '{name}' cannot be loaded ({_first_line(error)}); give one of "
+            f"{', '.join([*SPECIMENS, *ALIASES])}, a folder in transformers' or LLaVA's layout, or a hub name"
+        ) from error
+
+
+def _from_transformers(
+    name: str, folder: str, where: dict[str, Any], how: dict[str, Any]
+) -> tuple[ProcessorMixin, PreTrainedModel]:
+    from transformers import AutoConfig
+
+    family_of(name, AutoConfig.from_pretrained(folder, **where))
+    processor = AutoProcessor.from_pretrained(folder, **where)
+    model, report = AutoModelForImageTextToText.from_pretrained(
+        folder, **where, **how, output_loading_info=True
+    )
+    original.check_complete(name, report)
+    if not hasattr(processor, "image_token"):
+        raise LocheadsError(f"model '{name}': {type(processor).__name__} has no image token")
+    if model.config.get_text_config()._attn_implementation != ATTENTION:
+        raise LocheadsError(f"model '{name}': its decoder does not run on transformers' attention interface")
+    return processor, model
+
+
+def _fit(
+    name: str, family: Family | None, processor: ProcessorMixin, fit: Fit | None, image_size: int | None
+) -> tuple[Fit, int | None]:
+    """How pictures are brought to the model, defaults filled in."""
+    dynamic = family is not None and family.cells is None
+    if fit is None:
+        fit = "pad" if dynamic or crops(family, processor.image_processor) else "own"
+    if image_size is not None and (not dynamic or fit == "own"):
+        raise LocheadsError(
+            f"model '{name}': image_size is for fit 'pad' or 'stretch' with a dynamic processor; leave it out"
+        )
+    if dynamic and fit != "own" and image_size is None:
+        image_size = CELLS * processor.image_processor.patch_size * processor.image_processor.merge_size
+    return fit, image_size
+
+
+def _dtype(dtype: str) -> torch.dtype | str:
+    found = getattr(torch, dtype, None)
+    if dtype == "auto" or (isinstance(found, torch.dtype) and found.is_floating_point):
+        return cast("torch.dtype | str", found or dtype)
+    raise LocheadsError(f"dtype '{dtype}' is not a floating type of torch; give float32, bfloat16 or float16")
+
+
+def _check(value: str, allowed: tuple[str, ...], parameter: str) -> None:
+    if value not in allowed:
+        raise LocheadsError(f"{parameter} '{value}': give {' or '.join(allowed)}")
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0].strip()

@@ -1,0 +1,272 @@
+"""A frozen vision-language model with its prompt: where its image tokens lie, and the grid they form."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from math import isqrt
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from PIL import Image
+from transformers import PreTrainedModel, ProcessorMixin
+
+from locheads.data.samples import Sample, true_mask
+from locheads.errors import LocheadsError
+from locheads.method.geometry import Window
+from locheads.model.families import Family, own_window
+from locheads.model.prompts import Query, tokens_after
+
+Fit = Literal["own", "pad", "stretch", "crop"]
+"""How a picture becomes what the vision encoder takes: left to the processor, or made square before."""
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A batch as the model takes it.
+
+    Attributes:
+        inputs: Keyword arguments of the model's forward pass; texts are padded on the right.
+        image_tokens: Where the image tokens of each grid stand, in raster order, `batch × cells`; rows with
+            fewer cells than the longest end in zeros.
+        grids: Rows and columns of each image.
+        query: Where the query token stands, `batch`.
+    """
+
+    inputs: dict[str, torch.Tensor]
+    image_tokens: torch.Tensor
+    grids: tuple[tuple[int, int], ...]
+    query: torch.Tensor
+
+
+@dataclass(frozen=True)
+class Lvlm:
+    """A model, its processor, its prompt and the way a picture takes to it; see `loading.load_lvlm`.
+
+    `image` is what stands for the image in a text of this model.
+    """
+
+    name: str
+    model: PreTrainedModel
+    processor: ProcessorMixin
+    prompt: str
+    family: Family | None = None
+    fit: Fit = "own"
+    image_size: int | None = None
+    query: Query = "expression"
+    image: str = ""
+    _grids: dict[tuple[int, int], tuple[int, int]] = field(default_factory=dict, repr=False, compare=False)
+
+    @cached_property
+    def grid(self) -> tuple[int, int]:
+        """Rows and columns of the image tokens.
+
+        Raises:
+            LocheadsError: They depend on the picture.
+        """
+        if self.fit == "own" and self.family and self.family.cells is None:
+            raise LocheadsError(
+                f"{self.name}: with fit 'own' the grid depends on the picture; take fit 'pad' or 'stretch'"
+            )
+        return self._grid_of((64, 64))
+
+    @property
+    def layers(self) -> int:
+        """Decoder layers."""
+        return self.model.config.get_text_config().num_hidden_layers
+
+    @property
+    def heads(self) -> int:
+        """Attention heads a layer."""
+        return self.model.config.get_text_config().num_attention_heads
+
+    def window(self, size: tuple[int, int]) -> Window:
+        """Which part of an image of `(width, height)` pixels the grid covers."""
+        grid = self._grid_of(size)
+        if self.fit == "own":
+            return own_window(self.family, self.processor.image_processor, size, grid)
+        ways = {"pad": Window.pad_to_square, "stretch": Window.stretch, "crop": Window.crop_to_square}
+        return ways[self.fit](size, grid)
+
+    def encode(self, images: Sequence[Image.Image], expressions: Sequence[str]) -> Encoded:
+        """Put images and expressions into the prompt.
+
+        Raises:
+            LocheadsError: An expression is empty, too long, or has words the model does not know; or the
+                image tokens are not the grid that the model forms.
+        """
+        batch = self._processed(images, self.texts(expressions))
+        query = self.queries(batch["input_ids"], batch["attention_mask"].sum(1), expressions)
+        inputs = {name: self._placed(tensor) for name, tensor in batch.items()}
+        grids = self._read_grids(batch)
+        return Encoded(inputs, self._image_tokens(batch["input_ids"], grids), grids, query)
+
+    def prompted(self, images: Sequence[Image.Image], expressions: Sequence[str]) -> dict[str, torch.Tensor]:
+        """What generation goes on from: keyword arguments of `generate`, texts padded on the left.
+
+        Raises:
+            LocheadsError: An expression is empty or has words the model does not know.
+        """
+        batch = self._processed(images, self.texts(expressions), "left")
+        self._check_words(batch["input_ids"], expressions)
+        return {name: self._placed(tensor) for name, tensor in batch.items()}
+
+    def texts(self, expressions: Sequence[str]) -> list[str]:
+        """The prompt with each expression.
+
+        Raises:
+            LocheadsError: One is empty.
+        """
+        if not all(expression.strip() for expression in expressions):
+            raise LocheadsError("the expression is empty; say what to look for, for example 'the red ring'")
+        return [self.prompt.replace("{expression}", expression.strip()) for expression in expressions]
+
+    def queries(
+        self, ids: torch.Tensor, lengths: torch.Tensor, expressions: Sequence[str]
+    ) -> Int[torch.Tensor, " batch"]:
+        """Where the query token stands in each text; the texts are checked.
+
+        Args:
+            ids: The tokens, `batch × longest`, padded on the right.
+            lengths: How many of them are text.
+            expressions: What the texts ask for.
+
+        Raises:
+            LocheadsError: A text is too long, has words the model does not know, or does not end as the
+                prompt does.
+        """
+        self._check_words(ids, expressions)
+        self._check_length(lengths, expressions)
+        return lengths - 1 - self._after(ids, lengths, expressions)
+
+    def _processed(
+        self, images: Sequence[Image.Image], texts: list[str], side: Literal["left", "right"] = "right"
+    ) -> Mapping[str, Any]:
+        batch = self.processor(
+            images=[[self._fitted(image)] for image in images],
+            text=texts,
+            padding=True,
+            padding_side=side,
+            return_tensors="pt",
+            **(self.family.options if self.family else {}),
+        )
+        batch.pop("labels", None)
+        return batch
+
+    def _placed(self, tensor: torch.Tensor) -> torch.Tensor:
+        dtype = self.model.dtype if tensor.is_floating_point() else None
+        return tensor.to(self.model.device, dtype)
+
+    def _fitted(self, image: Image.Image) -> Image.Image:
+        """The image as the processor gets it."""
+        image = image.convert("RGB")
+        if self.fit == "own":
+            return image
+        side = max(image.size)
+        if self.fit == "pad":
+            colour = tuple(int(255 * mean) for mean in self.processor.image_processor.image_mean)
+            square = Image.new("RGB", (side, side), colour)
+            square.paste(image, ((side - image.width) // 2, (side - image.height) // 2))
+            image = square
+        if self.fit == "crop":
+            side = min(image.size)
+            left, top = (image.width - side) // 2, (image.height - side) // 2
+            image = image.crop((left, top, left + side, top + side))
+        side = self.image_size or side
+        return image if image.size == (side, side) else image.resize((side, side), Image.Resampling.BICUBIC)
+
+    def _grid_of(self, size: tuple[int, int]) -> tuple[int, int]:
+        """The grid of an image of `(width, height)` pixels."""
+        if self.family and self.family.cells:
+            cells = self.family.cells(self.model.config)
+            return cells, cells
+        if size not in self._grids:
+            blank = self._processed([Image.new("RGB", size)], self.texts(["a"]))
+            self._grids[size] = self._read_grids(blank)[0]
+        return self._grids[size]
+
+    def _read_grids(self, batch: Mapping[str, Any]) -> tuple[tuple[int, int], ...]:
+        """Rows and columns of each image of a batch."""
+        counts = self._is_image(batch["input_ids"]).sum(1).tolist()
+        if "image_grid_thw" in batch:
+            merge = self.processor.image_processor.merge_size
+            grids = [
+                (rows // merge, columns // merge) for _, rows, columns in batch["image_grid_thw"].tolist()
+            ]
+        elif self.family and self.family.cells:
+            cells = self.family.cells(self.model.config)
+            grids = [(cells, cells)] * len(counts)
+        else:
+            grids = [self._one_view(batch, count) for count in counts]
+        tiles = self.family is not None and self.family.view == "tiles"
+        for count, (rows, columns) in zip(counts, grids, strict=True):
+            if count < rows * columns or (count > rows * columns and not tiles):
+                raise LocheadsError(
+                    f"{self.name}: the processor writes {count} image tokens, the grid is {rows}×{columns}; "
+                    "processor and model do not belong together"
+                )
+        return tuple(grids)
+
+    def _one_view(self, batch: Mapping[str, Any], count: int) -> tuple[int, int]:
+        pixels = batch.get("pixel_values")
+        one = torch.is_tensor(pixels) and pixels.ndim == 4 and len(pixels) == len(batch["input_ids"])
+        if not one or count == 0 or isqrt(count) ** 2 != count:
+            raise LocheadsError(
+                f"{self.name} ({self.model.config.model_type}): {count} image tokens form no known grid; "
+                "describe the family in locheads/model/families.py"
+            )
+        return isqrt(count), isqrt(count)
+
+    def _is_image(self, ids: torch.Tensor) -> torch.Tensor:
+        config = self.model.config
+        token = getattr(config, "image_token_id", None)
+        return ids == (config.image_token_index if token is None else token)
+
+    def _image_tokens(self, ids: torch.Tensor, grids: Sequence[tuple[int, int]]) -> torch.Tensor:
+        cells = [rows * columns for rows, columns in grids]
+        found = torch.zeros(len(ids), max(cells), dtype=torch.long)
+        for row, (is_image, count) in enumerate(zip(self._is_image(ids), cells, strict=True)):
+            found[row, :count] = is_image.nonzero()[:count, 0]
+        return found
+
+    def _after(self, ids: torch.Tensor, lengths: torch.Tensor, expressions: Sequence[str]) -> torch.Tensor:
+        """How many tokens follow the query, for each text."""
+        if self.query == "last":
+            return torch.zeros_like(lengths)
+        closing = self.family.closing if self.family else ""
+        texts = [row[:length].tolist() for row, length in zip(ids, lengths.tolist(), strict=True)]
+        return torch.tensor(
+            [
+                tokens_after(self.processor.tokenizer, self.prompt, expression.strip(), text, closing)
+                for text, expression in zip(texts, expressions, strict=True)
+            ]
+        )
+
+    def _check_words(self, ids: torch.Tensor, expressions: Sequence[str]) -> None:
+        tokenizer = self.processor.tokenizer
+        for row, expression in zip(ids, expressions, strict=True):
+            if tokenizer.unk_token_id is not None and (row == tokenizer.unk_token_id).any():
+                known = tokenizer.get_vocab()
+                around = self.prompt.replace("{expression}", " ").split()
+                unknown = [word for word in (*expression.split(), *around) if word not in known] or ["?"]
+                raise LocheadsError(
+                    f"'{expression}': the model {self.name} does not know the word '{unknown[0]}'; "
+                    "its words are those of its tokenizer.json"
+                )
+
+    def _check_length(self, lengths: torch.Tensor, expressions: Sequence[str]) -> None:
+        most = self.model.config.get_text_config().max_position_embeddings
+        for length, expression in zip(lengths.tolist(), expressions, strict=True):
+            if length > most:
+                raise LocheadsError(
+                    f"'{expression[:40]}…': {length} tokens with image and prompt, the model {self.name} "
+                    f"takes {most}; shorten the expression"
+                )
+
+
+def coverage_of(lvlm: Lvlm, sample: Sample) -> Float[np.ndarray, "row column"]:
+    """Share of each patch that the true object covers; raises as `true_mask`."""
+    return lvlm.window(sample.size).mask_to_grid(true_mask(sample))

@@ -1,0 +1,79 @@
+"""Weights on disk: safetensors beside a list of SHA-256 sums, checked before anything is loaded.
+
+The list is a `SHA256SUMS` file as `sha256sum` writes and checks it, so that it covers a model in any layout.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from locheads.errors import LocheadsError
+from locheads.files import replacing
+
+WEIGHTS = Path(__file__).resolve().parents[1] / "specimen" / "weights"
+"""The folder of the weights this package ships, one folder a model."""
+SPECIMENS = {"specimen": WEIGHTS / "lvlm", "specimen-narrow": WEIGHTS / "lvlm-narrow"}
+"""The vision-language models among them, by the names that `load_lvlm` takes."""
+SUMS = "SHA256SUMS"
+MODEL = "model.safetensors"
+
+
+def sha256(path: Path) -> str:
+    """Hexadecimal SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def seal(folder: Path) -> dict[str, str]:
+    """Write the sums of all safetensors files of a folder; returns them by file name."""
+    sums = {path.name: sha256(path) for path in sorted(folder.glob("*.safetensors"))}
+    with replacing(folder / SUMS) as part:
+        part.write_text("".join(f"{value}  {name}\n" for name, value in sums.items()), encoding="utf-8")
+    return sums
+
+
+def verify(folder: Path) -> dict[str, str]:
+    """Check the sums of a folder; returns them by file name.
+
+    Raises:
+        LocheadsError: The list or a file in it is missing, a hash differs, or a safetensors file is unlisted.
+    """
+    listed = folder / SUMS
+    if not listed.is_file():
+        raise LocheadsError(
+            f"{listed}: no such file; weights need their list of hashes: fetch the folder again"
+        )
+    try:
+        pairs = [line.split("  ", 1) for line in listed.read_text(encoding="utf-8").splitlines()]
+        sums = {name: value for value, name in pairs}
+    except (UnicodeDecodeError, ValueError):
+        raise LocheadsError(f"{listed}: not lines of 'hash  name'; fetch the folder again") from None
+    for name in sorted(sums.keys() | {path.name for path in folder.glob("*.safetensors")}):
+        path = folder / name
+        if not path.is_file():
+            raise LocheadsError(f"{path}: no such file, though {SUMS} lists it; fetch the folder again")
+        if sums.get(name) != sha256(path):
+            raise LocheadsError(f"{path}: its SHA-256 is not the one in {SUMS}; fetch it again or train anew")
+    return sums
+
+
+def save_weights(folder: Path, tensors: dict[str, torch.Tensor]) -> str:
+    """Write `model.safetensors` and its hash; returns the hash. Nothing is left half-written."""
+    with replacing(folder / MODEL) as part:
+        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, part)
+    return seal(folder)[MODEL]
+
+
+def load_weights(folder: Path) -> dict[str, torch.Tensor]:
+    """Verify a folder, then load its `model.safetensors` on the CPU.
+
+    Raises:
+        LocheadsError: As `verify`; or the folder holds no `model.safetensors`.
+    """
+    if MODEL not in verify(folder):
+        raise LocheadsError(f"{folder / SUMS}: does not list {MODEL}; fetch the folder again")
+    return load_file(folder / MODEL)

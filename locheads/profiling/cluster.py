@@ -1,0 +1,127 @@
+"""The same profile over several processes or machines, with Dask.
+
+Each worker loads the model once and writes its own parts of the store, which has to lie where all of them see
+it. A part whose worker died is given to another one; what is done is never done again.
+
+On a SLURM cluster, with the package dask-jobqueue and one GPU a job::
+
+    from dask_jobqueue import SLURMCluster
+    from locheads.profiling.cluster import profile_on
+
+    jobs = SLURMCluster(cores=1, processes=1, memory="64GB", walltime="04:00:00",
+                        queue="gpu", job_extra_directives=["--gres=gpu:1"])
+    jobs.scale(jobs=8)
+    profiled = profile_on(jobs.get_client(), ("llava-hf/llava-1.5-7b-hf", "cuda", "float16"), samples, store)
+
+or start `dask scheduler` and a `dask worker tcp://…:8786 --nthreads 1` a GPU, and give
+`locheads profile --scheduler tcp://…:8786`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+
+import xarray as xr
+from dask.distributed import Client, KilledWorker, as_completed
+
+from locheads.data.samples import Sample, by_image
+from locheads.errors import LocheadsError
+from locheads.model.loading import load_lvlm
+from locheads.model.lvlm import Lvlm
+from locheads.profiling.profile import BATCH, judged, profile
+from locheads.profiling.store import PART, Kept, Part, claim, command, keeps, opened, unfinished, write
+from locheads.progress import progress
+
+Loading = tuple[str, str, str]
+"""What `load_lvlm` takes: model, device, precision."""
+
+
+def profile_on(
+    client: Client,
+    loading: Loading,
+    samples: Sequence[Sample],
+    store: Path,
+    maps: Kept | None = None,
+    batch: int = BATCH,
+) -> xr.Dataset:
+    """`locheads.profiling.profile.profile` on the workers of a Dask cluster: the same store, the same result.
+
+    The samples of an image go to one worker together. Images and store have to lie where all workers find
+    them under the same path.
+
+    Args:
+        client: Connected to a cluster whose workers have one thread each.
+        loading: How each worker loads the model.
+        samples: As for `profile`.
+        store: As for `profile`.
+        maps: As for `profile`.
+        batch: As for `profile`.
+
+    Raises:
+        LocheadsError: As `profile`; or one part was the end of several workers.
+    """
+    order, store = by_image(samples, PART), store.resolve()
+    ordered = [samples[position] for position in order]
+    try:
+        client.submit(_claim, loading, store, ordered, maps, PART, command(), pure=False).result()
+        parts = unfinished(store, ordered)
+        with progress(sum(len(one.samples) for one in parts), f"heads of {loading[0]}") as bar:
+            filled = client.map(_fill, parts, loading=loading, store=store, batch=batch, pure=False)
+            for _, count in as_completed(filled, with_results=True):
+                bar.update(count)
+    except KilledWorker as error:
+        raise LocheadsError(
+            f"several workers ended at the same part ({error.task}); look at their logs, give them more "
+            "memory or a smaller batch, and run again: what is done is kept"
+        ) from error
+    return opened(store, order)
+
+
+def profile_anywhere(
+    loading: Loading,
+    samples: Sequence[Sample],
+    store: Path,
+    maps: Kept | None = None,
+    batch: int = BATCH,
+    workers: int | None = None,
+    scheduler: str | None = None,
+) -> xr.Dataset:
+    """The profile in this process, or by new workers of this machine, or by those of a scheduler."""
+    if workers is None and scheduler is None:
+        return profile(load_lvlm(*loading), samples, store, maps, batch)
+    with connected(scheduler, workers) as client:
+        return profile_on(client, loading, samples, store, maps, batch)
+
+
+def connected(scheduler: str | None, workers: int | None) -> Client:
+    """A client of the scheduler at an address, or of so many new workers on this machine.
+
+    Raises:
+        LocheadsError: No scheduler answers there.
+    """
+    if scheduler is None:
+        # Without a limit: a worker is not ended for the memory that its model takes.
+        return Client(n_workers=workers, threads_per_worker=1, memory_limit=0, dashboard_address=None)
+    try:
+        return Client(scheduler)
+    except (OSError, ValueError) as error:
+        raise LocheadsError(f"no Dask scheduler answers at {scheduler}; start `dask scheduler`") from error
+
+
+@lru_cache(maxsize=1)
+def _loaded(loading: Loading) -> Lvlm:
+    return load_lvlm(*loading)
+
+
+def _claim(
+    loading: Loading, store: Path, samples: list[Sample], maps: Kept | None, part: int, made_by: str
+) -> None:
+    claim(store, _loaded(loading), samples, maps, part, made_by)
+
+
+def _fill(part: Part, loading: Loading, store: Path, batch: int) -> int:
+    """Does one part on a worker; returns its number of samples."""
+    write(store, part.start, judged(_loaded(loading), part.samples, batch, keeps(store)))
+    return len(part.samples)

@@ -1,0 +1,138 @@
+"""Head profiling: criteria and overlap of every head on every sample, in one labelled, resumable store."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+import xarray as xr
+
+from locheads.data.samples import Sample, by_image
+from locheads.method.criteria import attention_sum, spatial_entropy
+from locheads.method.grounding import iou_per_head
+from locheads.model.attention import Heads, capture_each, on_host
+from locheads.model.lvlm import Lvlm, coverage_of
+from locheads.model.shared_image import capture_image, shares
+from locheads.profiling import criteria_cuda as on_card
+from locheads.profiling.store import PART, Kept, claim, command, keeps, opened, unfinished, write
+from locheads.progress import progress
+
+BATCH = 16
+
+
+def profile(
+    lvlm: Lvlm, samples: Sequence[Sample], store: Path, maps: Kept | None = None, batch: int = BATCH
+) -> xr.Dataset:
+    """Capture every head's map on every sample and judge it by the paper's criteria.
+
+    Args:
+        lvlm: The frozen model.
+        samples: At least one; overlap needs masks.
+        store: Folder of the store (see `store`); what it holds already is not computed again.
+        maps: Whose maps to keep: those of `"all"` heads, of `"none"`, or of some `(layer, head)`; None: as
+            the store has it, in a new store all. The criteria are kept of all heads in any case.
+        batch: Samples in one forward pass.
+
+    Returns:
+        `attention_sum`, `spatial_entropy` and `iou` (each `sample, layer, head`, double precision; `iou` is
+        NaN where a sample has no mask) and `maps (sample, layer, head, row, column)`, NaN for heads whose
+        maps are not kept. `sample` is labelled by sample ids, in the order given. Values are read when they
+        are asked for.
+
+        Maps have the model's precision: single, or half where the model computes in half precision
+        (also bfloat16). Half precision keeps a cell to 1 in 2048, or to 3e-8 where it is below 6e-5, which
+        is less than such a model's own rounding. The criteria are computed before.
+
+    Raises:
+        LocheadsError: The store was made with other parameters, or the images have different grids.
+    """
+    order = by_image(samples, PART)
+    ordered = [samples[position] for position in order]
+    claim(store, lvlm, ordered, maps, PART, command())
+    parts, kept = unfinished(store, ordered), keeps(store)
+    with progress(sum(len(part.samples) for part in parts), f"heads of {lvlm.name}") as bar:
+        for part in parts:
+            write(store, part.start, judged(lvlm, part.samples, batch, kept))
+            bar.update(len(part.samples))
+    return opened(store, order)
+
+
+def judged(lvlm: Lvlm, samples: Sequence[Sample], batch: int, kept: Kept = "all") -> dict[str, np.ndarray]:
+    """What `profile` keeps of the samples.
+
+    Returns:
+        `attention_sum`, `spatial_entropy` and `iou` of all heads, and `maps` of the kept ones, in single
+        precision: `sample × layer × head × row × column`; of some heads, in their order, `sample × head × row
+        × column`; with `none` there is no such entry.
+    """
+    parts = [
+        _part(lvlm, samples[start : start + PART], batch, kept) for start in range(0, len(samples), PART)
+    ]
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def _part(lvlm: Lvlm, samples: Sequence[Sample], batch: int, kept: Kept) -> dict[str, np.ndarray]:
+    """As `judged`; the samples' maps lie on the model's device until they are judged."""
+    starts = range(0, len(samples), batch)
+    maps = [one for start in starts for one in _captured(lvlm, samples[start : start + batch], None)]
+    masks, nothing = [sample.mask is not None for sample in samples], np.zeros(maps[0].shape[-2:])
+    coverage = np.stack(
+        [coverage_of(lvlm, s) if masked else nothing for s, masked in zip(samples, masks, strict=True)]
+    )
+    found = on_card.judge(maps, coverage) if on_card.stay(maps) else _in_main_memory(maps, coverage)
+    found["iou"][~np.array(masks)] = np.nan
+    if kept != "none":
+        found["maps"] = _stacked(maps if kept == "all" else [_some(one, kept) for one in maps])
+    return found
+
+
+def _in_main_memory(maps: Sequence[torch.Tensor], coverage: np.ndarray) -> dict[str, np.ndarray]:
+    """As `on_card.judge`."""
+    here = _stacked(maps)
+    sums, entropies, iou = attention_sum(here), spatial_entropy(here), iou_per_head(here, coverage)
+    return {"attention_sum": sums, "spatial_entropy": entropies, "iou": iou}
+
+
+def _stacked(maps: Sequence[torch.Tensor]) -> np.ndarray:
+    return np.stack([one.numpy() for one in on_host(maps)])
+
+
+def _some(maps: torch.Tensor, heads: Heads) -> torch.Tensor:
+    return torch.stack([maps[layer, head] for layer, head in heads])
+
+
+def maps_of(
+    lvlm: Lvlm, samples: Sequence[Sample], batch: int = BATCH, heads: Heads | None = None
+) -> Iterator[np.ndarray]:
+    """Maps of all heads, one sample after another: `layer × head × row × column`, single precision.
+
+    An image that several samples of a batch share is read once, and computed once where the family allows.
+    With `heads` given, theirs only, `head × row × column`; the model is run no further than the deepest.
+    """
+    for start in range(0, len(samples), batch):
+        captured = _captured(lvlm, samples[start : start + batch], heads)
+        yield from (one.numpy() for one in on_host(captured))
+
+
+def _captured(lvlm: Lvlm, samples: Sequence[Sample], wanted: Heads | None) -> list[torch.Tensor]:
+    """Maps of a batch: images with several samples each on their own, the others together."""
+    images = defaultdict(list)
+    for place, sample in enumerate(samples):
+        images[sample.image_id].append(place)
+    groups = list(images.values())
+    several = [places for places in groups if len(places) > 1 and shares(lvlm)]
+    single = [place for places in groups if places not in several for place in places]
+    pictures = {name: samples[places[0]].image for name, places in images.items()}
+    found: dict[int, torch.Tensor] = {}
+    for places in several:
+        expressions = [samples[place].expression for place in places]
+        maps = capture_image(lvlm, pictures[samples[places[0]].image_id], expressions, wanted)
+        found |= zip(places, maps, strict=True)
+    if single:
+        some = [samples[place] for place in single]
+        each = capture_each(lvlm, [pictures[s.image_id] for s in some], [s.expression for s in some], wanted)
+        found |= zip(single, each, strict=True)
+    return [found[place] for place in range(len(samples))]

@@ -1,0 +1,1 @@
+"""Run notebooks headlessly, and keep what they leave: results, figures, tables."""

@@ -1,0 +1,123 @@
+"""What a run would load, fetch, need and take, told without loading anything and without a network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import try_to_load_from_cache
+
+from locheads.model.shipped import SPECIMENS
+from locheads.paper.published import (
+    DATA_SOURCE,
+    EXPRESSIONS,
+    MODELS,
+    SEGMENTER_SOURCE,
+    SEGMENTERS,
+    TEXT_TOKENS,
+    PublishedModel,
+)
+
+BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
+GB = 1e9
+RATE = 1e14
+"""Operations a second of the estimate: about a third of what an A100 can do in half precision."""
+SAM_OPERATIONS = 5.5e12
+"""Of one picture in the encoder of SAM ViT-H."""
+EXPRESSIONS_AN_IMAGE = 3.0
+"""In the validation splits, about: one picture is embedded by SAM once for all of its expressions."""
+
+
+def plan(notebooks: Mapping[str, Mapping[str, Any]], given: Mapping[str, Any], root: Path) -> str:
+    """A dry run: what is here, what is missing and where it comes from, memory and time.
+
+    Args:
+        notebooks: Those that would run, each with its parameters and their defaults.
+        given: Parameters of the command line and the preset.
+        root: The folder of the notebooks, from which paths count.
+
+    Returns:
+        Lines of text. Estimates say what they rest on; what is not known is said, too.
+    """
+    defaults = {name: value for taken in notebooks.values() for name, value in taken.items()}
+    values = {**defaults, **{name: value for name, value in given.items() if name in defaults}}
+    lines = {
+        "notebooks": ", ".join(notebooks),
+        "changed": ", ".join(f"{k} = {values[k]}" for k in sorted(values) if values[k] != defaults[k]) or "-",
+        "model": _model(values, root),
+        "segmenter": _segmenter(str(values.get("segmenter", "specimen")), root),
+        "data": _data(str(values.get("data", "specimen")), root),
+        "GPU memory": _memory(values),
+        "work": _work(values),
+    }
+    width = max(map(len, lines))
+    return "\n".join(f"{name.ljust(width)}  {text}" for name, text in lines.items())
+
+
+def _model(values: Mapping[str, Any], root: Path) -> str:
+    name, revision = str(values.get("model", "specimen")), values.get("revision")
+    if name in SPECIMENS:
+        return f"{name}, in the repository"
+    if (root / name).is_dir():
+        return f"{name}, a folder that is there"
+    at = f"{name} at {revision or 'main, not pinned'}"
+    if isinstance(try_to_load_from_cache(name, "config.json", revision=revision), str):
+        return f"{at}, in the hub's cache"
+    known = MODELS.get(name)
+    size = f"{known.parameters * known.weight_bytes / GB:.1f} GB" if known else "of a size not known here"
+    return f"{at}, not here: {size} from the hub at the first run"
+
+
+def _segmenter(name: str, root: Path) -> str:
+    if name == "specimen":
+        return "specimen, in the repository"
+    path = root / name
+    if path.exists():
+        return f"{name}, there"
+    known = SEGMENTERS.get(path.name)
+    if known is None:
+        return f"{name}, not here, or a name on the hub"
+    source = f"{known.file_bytes / GB:.1f} GB from {SEGMENTER_SOURCE}{path.name}"
+    return f"{name}, missing: put {source} there"
+
+
+def _data(name: str, root: Path) -> str:
+    if name == "specimen":
+        return "specimen, written at the first run (51 MB)"
+    if (root / name).exists():
+        return f"{name}, there"
+    return f"{name}, missing: {DATA_SOURCE}"
+
+
+def _memory(values: Mapping[str, Any]) -> str:
+    """Weights, and the activations of one batch: a few copies of the widest layer."""
+    known = _known(values)
+    if known is None:
+        return "not known here for this model"
+    weights = known.parameters * BYTES.get(str(values.get("dtype")), 4)
+    segmenter = SEGMENTERS.get(Path(str(values.get("segmenter"))).name)
+    sam = segmenter.parameters * 4 + 3 * GB if segmenter else 0.0
+    batch = int(values.get("batch", 1)) * (known.tokens + TEXT_TOKENS) * 0.2e6
+    return (
+        f"about {(weights + sam + batch) / GB:.0f} GB: model {weights / GB:.1f}, "
+        f"segmenter at work {sam / GB:.1f}, a batch {batch / GB:.1f}"
+    )
+
+
+def _work(values: Mapping[str, Any]) -> str:
+    """Expressions, and the time of their forward passes, two operations a parameter and token."""
+    profiled, held_out = int(values.get("samples", 0)), int(values.get("held_out") or 0)
+    grounded = sum(min(count, held_out or count) for count in EXPRESSIONS.values())
+    told = f"{profiled:,} expressions profiled, {grounded:,} grounded in all splits"
+    known = _known(values)
+    if known is None:
+        return told
+    operations = 2.0 * known.parameters * (known.tokens + TEXT_TOKENS) * (profiled + grounded)
+    pictures = 0.0 if values.get("segmenter") == "specimen" else grounded / EXPRESSIONS_AN_IMAGE
+    hours = (operations + SAM_OPERATIONS * pictures) / RATE / 3600
+    return f"{told}: about {hours:.1f} h at {RATE / 1e12:.0f} TFLOP/s"
+
+
+def _known(values: Mapping[str, Any]) -> PublishedModel | None:
+    return MODELS.get(str(values.get("model")))

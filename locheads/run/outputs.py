@@ -1,0 +1,132 @@
+"""Where results and figures of a world lie, and how they are saved."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from locheads.errors import LocheadsError
+from locheads.files import replacing
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+ROOT = Path(__file__).resolve().parents[2]
+"""The repository."""
+
+
+SPECIMEN = "specimen"
+"""The world that a fresh clone can run."""
+
+
+Scalar = str | int | float | bool | None
+
+
+Results = dict[str, Any]
+"""Named numbers of one notebook: scalars, or lists of flat records."""
+
+
+def results_path(world: str, notebook: str) -> Path:
+    """Where the named numbers of a notebook lie: `results/<world>/<notebook>.json`."""
+    return ROOT / "results" / checked_world(world) / f"{notebook}.json"
+
+
+def save_results(world: str, notebook: str, values: Mapping[str, Any]) -> Path:
+    """Write the named numbers of a notebook, sorted by name, in full precision, all or nothing.
+
+    Args:
+        world: Name of the world, `"specimen"` or another.
+        notebook: Name of the notebook without suffix, as in `"01_head_profiling"`.
+        values: Strings, finite numbers, booleans, None, or lists of flat records of these.
+            NumPy scalars count as numbers.
+
+    Raises:
+        LocheadsError: A value is nested, not finite or of another type; or the disk is full.
+    """
+    plain = {key: _plain_value(f"{notebook}: result '{key}'", values[key]) for key in sorted(values)}
+    path = results_path(world, notebook)
+    with replacing(path) as partial:
+        partial.write_text(json.dumps(plain, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    return path
+
+
+def load_results(world: str, notebook: str) -> Results:
+    """The named numbers that a notebook saved.
+
+    Raises:
+        LocheadsError: The notebook has not run in this world, or its file does not parse.
+    """
+    path = results_path(world, notebook)
+    try:
+        loaded = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        command = f"locheads run {notebook} --world {world}"
+        raise LocheadsError(f"{path}: not there yet; run `{command}` first") from error
+    except ValueError as error:
+        raise LocheadsError(f"{path}: not JSON; remove it and run {notebook} again") from error
+    return dict(loaded)
+
+
+def save_figure(figure: Figure, world: str, name: str) -> list[Path]:
+    """Write a matplotlib figure as `figures/<world>/<name>.png` and `.pdf`, without dates.
+
+    The same figure gives the same bytes with the same matplotlib.
+
+    Raises:
+        LocheadsError: The disk is full.
+    """
+    undated: dict[str, dict[str, None]] = {"png": {"Software": None}, "pdf": {"CreationDate": None}}
+    paths = []
+    for suffix, metadata in undated.items():
+        path = ROOT / "figures" / checked_world(world) / f"{name}.{suffix}"
+        with replacing(path) as partial:
+            figure.savefig(partial, dpi=100, bbox_inches="tight", metadata=metadata)
+        paths.append(path)
+    return paths
+
+
+def claim(world: str, what: str, holds: bool) -> None:
+    """Say whether a claim holds; on the specimen, whose outcome is known, it has to.
+
+    With another model or other data a claim that fails is a finding, and the notebook goes on.
+
+    Raises:
+        AssertionError: It does not hold, and the world is the specimen.
+    """
+    print(f"{what}: {'yes' if holds else 'NO'}")
+    assert holds or world != SPECIMEN, what
+
+
+def checked_world(world: str) -> str:
+    """Returns the name of a world.
+
+    Raises:
+        LocheadsError: It is no plain name.
+    """
+    if not re.fullmatch(r"\w[\w.-]*", world):
+        raise LocheadsError(f"world '{world}' is not a plain name; use letters, digits, '.', '-' and '_'")
+    return world
+
+
+def _plain_value(what: str, value: Any) -> Any:
+    if isinstance(value, list | tuple) and all(isinstance(record, Mapping) for record in value):
+        return [
+            {str(key): _plain_scalar(f"{what}, '{key}'", record[key]) for key in record} for record in value
+        ]
+    return _plain_scalar(what, value)
+
+
+def _plain_scalar(what: str, value: Any) -> Scalar:
+    if hasattr(value, "item") and not getattr(value, "shape", ()):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        raise LocheadsError(f"{what} is {value}; results must be finite (save None where nothing is defined)")
+    if value is not None and not isinstance(value, str | int | float):
+        raise LocheadsError(
+            f"{what} is a {type(value).__name__}; results are scalars or lists of flat records"
+        )
+    return value

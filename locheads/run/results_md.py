@@ -1,0 +1,173 @@
+"""RESULTS.md: every number of the paper that this companion holds, beside what the committed results give."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
+
+from locheads import paper
+from locheads.errors import LocheadsError
+from locheads.paper.coverage import COVERAGE, Counterpart, key_of
+from locheads.paper.published import ALIASES, NOT_LOADABLE
+from locheads.paper.tables import Reported
+from locheads.run import outputs
+from locheads.run.outputs import SPECIMEN, Results
+
+DATASETS = {"refcoco": "RefCOCO", "refcoco+": "RefCOCO+", "refcocog": "RefCOCOg", "reasonseg": "", "png": ""}
+HEADING = """# Results
+
+Written by `locheads results` from `locheads.paper.tables` and `results/`; edit neither numbers nor text here.
+
+Rows of the paper first, then, in bold, what was computed here, with its world. **The specimen is a small
+model on generated scenes: its numbers are never the paper's**, and stand here to compare patterns. In
+brackets: 95 % bootstrap intervals, over samples (of ρ: over heads). A row that was not computed here says
+what it takes.
+"""
+
+
+def worlds() -> list[str]:
+    """The specimen and the presets' worlds, as far as they have results."""
+    presets = sorted(path.stem for path in (outputs.ROOT / "notebooks" / "params").glob("*.yaml"))
+    return [world for world in (SPECIMEN, *presets) if (outputs.ROOT / "results" / world).is_dir()]
+
+
+def report(of: Sequence[str]) -> str:
+    """The whole file, with the numbers of these worlds."""
+    tables = {table: list(some) for table, some in groupby(_sorted(), key=lambda entry: entry.table)}
+    parts = [HEADING]
+    for one in COVERAGE:
+        if one.place in tables:
+            parts.append("\n".join(_table(one, tables[one.place], of)) + "\n")
+    parts.append("\n".join(_told(of)) + "\n")
+    return "\n".join(parts)
+
+
+def _sorted() -> list[Reported]:
+    """All reported numbers, table after table, in the order of each."""
+    order = [one.place for one in COVERAGE]
+    return sorted(paper.everything(), key=lambda entry: order.index(entry.table))
+
+
+def _table(one: Counterpart, entries: Sequence[Reported], of: Sequence[str]) -> Iterator[str]:
+    columns = list(dict.fromkeys(map(_column, entries)))
+    rows: dict[tuple[str, str], dict[str, Reported]] = {}
+    for entry in entries:
+        rows.setdefault((entry.model, entry.task), {})[_column(entry)] = entry
+    several = len({task for _, task in rows}) > 1
+    yield f"## {one.place}: {one.title}\n"
+    yield _line(["", *columns, "how it is redone"])
+    yield _line(["---"] * (len(columns) + 2))
+    for (model, task), cells in rows.items():
+        name = f"{model}, {task.upper()}" if several else model
+        values = [_printed(cells[column].value) if column in cells else "" for column in columns]
+        yield _line([name, *values, _how(one, next(iter(cells.values())))])
+    tasks = {task: cells for (_, task), cells in rows.items()}
+    for world in of:
+        for task, cells in tasks.items():
+            name = f"**{world}, {task.upper()}**" if several else f"**{world}**"
+            yield _line([name, *_ours(one, cells, columns, world)])
+
+
+def _printed(value: float) -> str:
+    """As the paper prints it: one decimal, or more where it has more."""
+    return max(f"{value:.1f}", f"{value:g}", key=len)
+
+
+def _column(entry: Reported) -> str:
+    if entry.task == "spearman":
+        return "ρ"
+    return entry.setting or f"{DATASETS[entry.dataset]} {entry.split}".strip() or "all"
+
+
+def _how(one: Counterpart, entry: Reported) -> str:
+    """What it takes to redo a row of the paper."""
+    if entry.kind in ("trained", "training-free"):
+        return "a baseline that the paper quotes; not redone"
+    if entry.kind == "summary":
+        return "the printed mean of the models"
+    name, number = entry.model.lower(), one.notebook[:2]
+    if name in NOT_LOADABLE:
+        return f"needs the real model, which {NOT_LOADABLE[name]}"
+    if (outputs.ROOT / "notebooks" / "params" / f"{name}.yaml").is_file():
+        return f"needs the real model: `locheads run {number} --preset {name}`"
+    known = f"-p model={name}" if name in ALIASES else "-p model=…"
+    return f"needs the real model: `locheads run {number} {known} --world {name}`"
+
+
+def _ours(
+    one: Counterpart, cells: Mapping[str, Reported], columns: Iterable[str], world: str
+) -> Iterator[str]:
+    """The cells of a world, and how they are made."""
+    found = saved(world, one.notebook)
+    for column in columns:
+        key = key_of(cells[column]) if column in cells else ""
+        yield _value(found, key, cells[column].task) if key in found else "–"
+    if not found:
+        yield f"not run yet: {_command(one, world)}"
+        return
+    count = found.get(one.samples)
+    yield f"{_command(one, world)}, {count} samples" if count else _command(one, world)
+
+
+def saved(world: str, notebook: str) -> Results:
+    """The named numbers of a notebook; none where it has not run in this world."""
+    try:
+        return outputs.load_results(world, notebook)
+    except LocheadsError:
+        if outputs.results_path(world, notebook).exists():
+            raise
+        return {}
+
+
+def _value(found: Results, key: str, task: str) -> str:
+    """A number with its interval, where one was saved, in the paper's unit."""
+    stem = key.removesuffix("_rho") + "_ci" if task == "spearman" else key
+    shown = [found[name] for name in (key, f"{stem}_low", f"{stem}_high") if found.get(name) is not None]
+    if not shown:
+        return "–"
+    text = [f"{one:.3f}" if task == "spearman" else f"{100 * one:.1f}" for one in shown]
+    return f"**{text[0]}**" + (f" [{text[1]}, {text[2]}]" if len(text) == 3 else "")
+
+
+def _command(one: Counterpart, world: str) -> str:
+    return f"`locheads run {one.notebook[:2]}{'' if world == SPECIMEN else f' --preset {world}'}`"
+
+
+def _told(of: Sequence[str]) -> Iterator[str]:
+    """What the paper says in its text and figures, without a table."""
+    names = {m: ", ".join(f"L{layer} H{head}" for layer, head in heads) for m, heads in paper.HEADS.items()}
+    low, high = paper.STABLE_THRESHOLDS
+    least, most = paper.STABLE_KEPT
+    said = (
+        ("localization heads", *_first(names), "01_head_profiling", "selected_heads"),
+        ("τ", "0.24", "LLaVA-1.5-7B", "06_threshold", "threshold"),
+        ("Spearman's ρ (Figure 5)", f"> {paper.SPEARMAN_FLOOR}, p < {paper.SPEARMAN_P}", "each of ten models",
+         "02_iou_frequency_correlation", "spearman_rho"),
+        (f"share of τ in [{low}, {high}] with the same three heads (Figure 13)", "1", "LLaVA-1.5-7B",
+         "06_threshold", "same_top3_share_in_papers_range"),
+        (f"share of N in {least}…{most} with the same three heads (Figure 14)", "1", "LLaVA-1.5-7B",
+         "07_stability", "same_top3_kept_share"),
+    )  # fmt: skip
+    yield "## Told in the text and in figures\n"
+    yield _line(["", "paper", "of", *(f"**{world}**" for world in of), "how it is redone"])
+    yield _line(["---"] * (4 + len(of)))
+    for what, value, whose, notebook, key in said:
+        here = [_shown(saved(world, notebook).get(key)) for world in of]
+        how = f"`locheads run {notebook[:2]}`; needs the real model for the paper's: `--preset llava-1.5-7b`"
+        yield _line([what, value, whose, *here, how])
+
+
+def _first(names: Mapping[str, str]) -> tuple[str, str]:
+    return "; ".join(names.values()), "; ".join(names)
+
+
+def _shown(value: object) -> str:
+    if value is None:
+        return "–"
+    if isinstance(value, list):
+        return ", ".join(f"L{one['layer']} H{one['head']}" for one in value)
+    return f"{value:.3f}" if isinstance(value, float) else str(value)
+
+
+def _line(cells: Iterable[str]) -> str:
+    return "| " + " | ".join(cells) + " |"

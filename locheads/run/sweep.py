@@ -1,0 +1,149 @@
+"""One notebook over a grid of parameters: `locheads sweep`.
+
+A sweep is a YAML file, here `heads.yaml`::
+
+    notebook: 03
+    base: llava-1.5-7b  # a preset, or `name: value` pairs; may be left out
+    grid: {k: [1, 3, 5], samples: [200, 1000]}
+
+Every point of the grid is a run of the notebook (see `study`) in a world of its own, as in
+`heads.k-1.samples-200`. Its parameters and numbers are also kept in `results/<world>/sweep.json`, by which a
+later call knows what is done; the table of all points is `results/heads.csv`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from locheads.errors import LocheadsError
+from locheads.files import replacing
+from locheads.run import outputs, runner
+
+FORM = "write `notebook: 03`, `grid:` with a list for each parameter but `world`, and perhaps `base:`"
+
+
+@dataclass(frozen=True)
+class Point:
+    """One run: its notebook, all its parameters, and the world in which it is kept."""
+
+    notebook: str
+    parameters: dict[str, Any]
+    world: str
+
+    @property
+    def told(self) -> str:
+        """Notebook and parameters in one line; a point with the same is the same run."""
+        return json.dumps({"notebook": self.notebook, **self.parameters}, sort_keys=True, default=str)
+
+    def finished(self) -> dict[str, Any] | None:
+        """The numbers of the point, None when it has not run to its end with these parameters."""
+        try:
+            kept = outputs.load_results(self.world, "sweep")
+        except LocheadsError:
+            return None
+        return kept if kept.pop("run", None) == self.told else None
+
+    def run(self) -> None:
+        """Execute the notebook and keep its flat numbers; raises as `runner.run_study`."""
+        outputs.results_path(self.world, "sweep").unlink(missing_ok=True)
+        (done,) = runner.run_study([self.notebook], self.parameters, self.world)
+        numbers = {name: value for name, value in done.results.items() if isinstance(value, int | float)}
+        outputs.save_results(self.world, "sweep", {**numbers, "run": self.told})
+
+
+def read_sweep(path: Path) -> list[Point]:
+    """The points of a sweep in the order of its grid, the last parameter changing fastest.
+
+    Raises:
+        LocheadsError: The file is not of the form above; or a point does not fit its notebook, as in
+            `runner.run_study`. Nothing has run then.
+    """
+    notebook, base, grid = _read(path)
+    name = runner.find_notebook(notebook).stem
+    given = runner.gather([name], preset=base)[0] if isinstance(base, str) else base
+    chosen = [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
+    points = {(world := _world(path.stem, some)): Point(name, {**given, **some}, world) for some in chosen}
+    for point in points.values():
+        runner.run_study([name], point.parameters, point.world)  # checks; what it returns would run
+    return list(points.values())
+
+
+def run_sweep(
+    points: Sequence[Point], workers: int | None = None, scheduler: str | None = None
+) -> Iterator[tuple[Point, str | None]]:
+    """Run what is not finished yet, here or on Dask workers, which have to see the repository at its path.
+
+    Gives each point when it is through, with what went wrong, None where nothing did.
+    """
+    waiting = [point for point in points if point.finished() is None]
+    yield from ((point, None) for point in points if point not in waiting)
+    if not waiting or (workers is None and scheduler is None):
+        yield from ((point, _attempt(point)) for point in waiting)
+        return
+    from dask.distributed import as_completed
+
+    from locheads.profiling.cluster import connected
+
+    with connected(scheduler, workers) as client:
+        running = {client.submit(_attempt, point, outputs.ROOT, pure=False): point for point in waiting}
+        for one in as_completed(list(running)):
+            yield running[one], f"its worker ended ({lost})" if (lost := one.exception()) else one.result()
+
+
+def write_table(path: Path, points: Sequence[Point]) -> Path:
+    """One row a finished point: `world`, its parameters, its numbers (`…_found` if named as a parameter)."""
+    import pandas as pd
+
+    rows = []
+    for point in points:
+        if (found := point.finished()) is not None:
+            numbers = {f"{n}_found" if n in point.parameters else n: value for n, value in found.items()}
+            rows.append({"world": point.world, **point.parameters, **numbers})
+    table = outputs.ROOT / "results" / f"{path.stem}.csv"
+    with replacing(table) as partial:
+        pd.DataFrame(rows).to_csv(partial, index=False)
+    return table
+
+
+def _attempt(point: Point, root: Path | None = None) -> str | None:
+    """Run a point; what went wrong is told, so that the other points go on. On a worker, `root` is given."""
+    if root is not None:
+        outputs.ROOT, os.environ["TQDM_DISABLE"] = root, "1"  # bars of several workers overwrite each other
+    try:
+        point.run()
+    except Exception as error:
+        return str(error) if isinstance(error, LocheadsError) else repr(error)
+    return None
+
+
+def _read(path: Path) -> tuple[str, str | dict[str, Any], dict[str, list[Any]]]:
+    """Notebook, base and grid of a file."""
+    import yaml
+
+    try:
+        match yaml.safe_load(path.read_text(encoding="utf-8")):
+            case {"notebook": int() | str() as notebook, "grid": dict() as grid, **rest} if grid:
+                base = rest.pop("base", {})
+                lists = all(isinstance(values, list) and values for values in grid.values())
+                if lists and not rest and isinstance(base, str | dict) and "world" not in {*grid, *base}:
+                    return f"{notebook:0>2}", base, grid
+    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+        raise LocheadsError(f"{path}: not a YAML file; {FORM}") from error
+    raise LocheadsError(f"{path}: not a sweep; {FORM}")
+
+
+def _world(sweep: str, values: Mapping[str, Any]) -> str:
+    """A name for a point that tells its values; where that is no plain name, a digest keeps it apart."""
+    told = ".".join(f"{name}-{value}" for name, value in values.items())
+    if re.fullmatch(r"[\w.-]{1,80}", told):
+        return f"{sweep}.{told}"
+    digest = hashlib.sha256(json.dumps(values, default=str).encode()).hexdigest()[:8]
+    return f"{sweep}.{re.sub('[^0-9A-Za-z_.-]+', '_', told)[:60]}.{digest}"

@@ -1,0 +1,1 @@
+"""One module for each question of the study that goes beyond a single evaluation."""

@@ -1,0 +1,94 @@
+"""Choices that change what the model sees: how a picture becomes square, and the prompt.
+
+Each needs a capture of its own. Heads and selection frequency are kept: the input alone is measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+
+from locheads.data.samples import Sample
+from locheads.errors import LocheadsError
+from locheads.evaluation.evaluate import Variant, evaluate_variants
+from locheads.model.loading import varied
+from locheads.model.lvlm import Lvlm
+from locheads.model.segmenter import Segmenter
+from locheads.profiling.profile import judged
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """What came of several inputs.
+
+    Attributes:
+        outcomes: Rows as of `evaluation.evaluate_variants`, each way of input a variant.
+        iou: IoU of every single head, by way.
+    """
+
+    outcomes: pd.DataFrame
+    iou: dict[str, Float[np.ndarray, "sample layer head"]]
+
+
+def see(
+    ways: Mapping[str, tuple[Lvlm, Variant]], segmenter: Segmenter, samples: Sequence[Sample], batch: int = 16
+) -> Seen:
+    """Capture and ground the samples in each way; ways of the same model are captured once.
+
+    Args:
+        ways: By name: a model from `lvlm.varied`, and how its maps are grounded.
+        segmenter: Turns boxes into masks.
+        samples: With box and mask.
+        batch: Samples in one forward pass.
+    """
+    outcomes: dict[str, pd.DataFrame] = {}
+    iou: dict[str, np.ndarray] = {}
+    for lvlm in {id(model): model for model, _ in ways.values()}.values():
+        found = judged(lvlm, samples, batch)
+        mine = {name: variant for name, (model, variant) in ways.items() if model is lvlm}
+        rows = evaluate_variants(lvlm, segmenter, samples, found["maps"], mine)
+        for name in mine:
+            outcomes[name] = rows[rows.variant == name]
+            iou[name] = found["iou"]
+    together = pd.concat([outcomes[name] for name in ways], ignore_index=True)
+    return Seen(together, {name: iou[name] for name in ways})
+
+
+def squares(lvlm: Lvlm, variant: Variant) -> dict[str, tuple[Lvlm, Variant]]:
+    """A picture padded, stretched or cropped to a square; and padded with boxes scaled as if stretched."""
+    pad = varied(lvlm, fit="pad")
+    as_if = Variant(variant.heads, scaled_as="stretch")
+    return {
+        "image to square: pad": (pad, variant),
+        "image to square: stretch": (varied(lvlm, fit="stretch"), variant),
+        "image to square: centre crop": (varied(lvlm, fit="crop"), variant),
+        "image to square: pad, scaled as if stretched": (pad, as_if),
+    }
+
+
+def prompted(
+    lvlm: Lvlm, prompts: Mapping[str, str], sample: Sample, last: Iterable[str] = ()
+) -> tuple[dict[str, Lvlm], dict[str, str]]:
+    """The model with each prompt that it can take, and why not for the others.
+
+    Args:
+        lvlm: The model.
+        prompts: By name, as `load_lvlm` takes them; that of the model itself is left out.
+        sample: One to try them on.
+        last: Names of prompts of which the last token's row is captured, and not the expression's.
+    """
+    taken, refused = {}, {}
+    for name, prompt in prompts.items():
+        try:
+            model = varied(lvlm, prompt=prompt, query="last" if name in last else lvlm.query)
+            model.encode([sample.image], [sample.expression])
+        except LocheadsError as error:
+            refused[name] = str(error)
+        else:
+            if (model.prompt, model.query) != (lvlm.prompt, lvlm.query):
+                taken[name] = model
+    return taken, refused

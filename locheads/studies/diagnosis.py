@@ -1,0 +1,200 @@
+"""Four signatures of a run that went wrong, told from its numbers alone, without knowing the cause.
+
+Who reruns the study on a model or data of their own and gets 46 where 80.3 was expected has nothing to look
+at: no step failed. Each signature is one number of a profile, or of the boxes, with a limit beyond which a
+healthy run does not lie, and what to check next.
+
+- *blind query*: the chosen heads' attention sum is hardly above that of heads below τ. Another token than the
+  expression's last is the query, a prompt without picture, a threshold on head indices instead of sums.
+- *no head stands out*: the last chosen head is a candidate hardly more often than by a blind draw. Fewer
+  heads pass than a sample keeps, sinks in every head, or a model without such heads.
+- *same place*: most boxes cover one and the same point. Attention sinks, the bottom row, or a box around all
+  cells above the mean instead of one component.
+- *displaced boxes*: all are shifted, or longer along one edge, in the same way. Padding taken for stretching,
+  a centre crop taken for the picture.
+
+A limit is a rule of thumb, not a test: a signature that shows is a reason to look, and none that shows is no
+proof. What all four miss are boxes on rivals of the object, which need no mistake (see `failures`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Real
+
+from locheads.method.selection import Selection
+
+LEAST_LEAD = 0.1
+"""Attention that the chosen heads give to the picture beyond heads below τ (of LLaVA-1.5-7B: τ = 0.24)."""
+LEAST_LIFT = 1.5
+"""How much more often than by a blind draw the least of the chosen heads is a candidate."""
+MOST_COVERED = 0.75
+"""The share of boxes over one point; true boxes of photographs, large and central, reach about a half."""
+MOST_DISPLACED = 0.2
+"""A photograph of 4:3 whose padding is taken for stretching gives 0.33; boxes merely too wide give 0."""
+
+_RASTER = 24
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One signature in one run.
+
+    Attributes:
+        signature: Its name.
+        measured: What was measured, in words.
+        value: Its value.
+        limit: Where a healthy run ends.
+        shows: Whether the value lies beyond.
+        check: What to check next, where it shows.
+    """
+
+    signature: str
+    measured: str
+    value: float
+    limit: float
+    shows: bool
+    check: str
+
+    def __str__(self) -> str:
+        told = f"{self.signature}: {self.measured} {self.value:.2f}, limit {self.limit:.2f}"
+        return f"WARNING, {told}; check {self.check}" if self.shows else f"{told}: fine"
+
+
+def diagnose_heads(
+    sums: Float[np.ndarray, "sample layer head"],
+    selection: Selection,
+    kept: int = 10,
+    skipped_layers: int = 2,
+) -> tuple[Finding, Finding]:
+    """The two signatures of a profile: `blind query` and `no head stands out`. No annotation is needed.
+
+    Args:
+        sums: Attention sums of the profile.
+        selection: What was selected from it.
+        kept: Candidates a sample, as in the selection.
+        skipped_layers: First layers that it left out.
+    """
+    return _blind_query(sums, selection, skipped_layers), _no_head_stands_out(selection, kept)
+
+
+def diagnose_boxes(
+    found: Real[np.ndarray, "n 4"], true: Real[np.ndarray, "n 4"], sizes: Real[np.ndarray, "n 2"]
+) -> tuple[Finding, Finding]:
+    """The two signatures of boxes: `same place` and `displaced boxes`.
+
+    Args:
+        found: Boxes of the heads, xyxy pixels, of at least one sample; the more different the expressions,
+            the better.
+        true: The true ones.
+        sizes: Width and height of each picture in pixels.
+
+    Raises:
+        ValueError: When there is no sample.
+    """
+    return _same_place(found, sizes), _displaced_boxes(found, true, sizes)
+
+
+def tell(findings: Sequence[Finding]) -> None:
+    """Print a line for each finding; those that show begin with WARNING and say what to check."""
+    print("\n".join(map(str, findings)))
+
+
+def _blind_query(
+    sums: Float[np.ndarray, "sample layer head"], selection: Selection, skipped_layers: int
+) -> Finding:
+    """How far apart τ sets the chosen heads and those below; 0 where it sorts out none."""
+    mean = sums.mean(axis=0, dtype=np.float64)
+    below = ~selection.passing
+    below[:skipped_layers] = False
+    lead = (
+        float(np.mean([mean[head] for head in selection.heads]) - mean[below].mean()) if below.any() else 0.0
+    )
+    return Finding(
+        "blind query",
+        "the chosen heads' attention sum exceeds that of heads below τ by",
+        lead,
+        LEAST_LEAD,
+        lead < LEAST_LEAD,
+        "that the query is the last token of the expression (nothing after it, padding on its other side), "
+        "that image tokens are counted where they stand, and that τ is compared with sums, not indices",
+    )
+
+
+def _no_head_stands_out(selection: Selection, kept: int) -> Finding:
+    """The least frequency of the chosen heads, as a multiple of what drawing among passing heads gives.
+
+    The limit leaves four standard errors to chance, so that few samples do not pass for a finding.
+    """
+    passing, samples = int(selection.passing.sum()), len(selection.chosen)
+    by_chance = min(1.0, kept / passing) if passing else 1.0
+    lift = min(float(selection.frequency[head]) for head in selection.heads) / by_chance
+    limit = max(LEAST_LIFT, 1 + 4 * float(np.sqrt((1 - by_chance) / (by_chance * samples))))
+    return Finding(
+        "no head stands out",
+        "the last chosen head is a candidate, against a blind draw, times",
+        lift,
+        limit,
+        lift < limit,
+        f"that more heads pass τ ({passing}) than a sample keeps ({kept}), the maps of the chosen heads (the "
+        "same cells whatever the expression?), and with masks the IoU of chosen against other passing heads",
+    )
+
+
+def _same_place(found: Real[np.ndarray, "n 4"], sizes: Real[np.ndarray, "n 2"]) -> Finding:
+    """How many of the boxes share one point, in shares of the picture: 1 for boxes of the whole picture."""
+    shares = found / np.tile(sizes, 2)
+    centre = (np.arange(_RASTER) + 0.5) / _RASTER
+    x, y = (
+        (shares[:, [axis]] <= centre) & (centre < shares[:, [axis + 2]]) for axis in (0, 1)
+    )  # each sample × raster
+    covered = (y[:, :, None] & x[:, None, :]).mean(axis=0)
+    row, column = np.unravel_index(int(covered.argmax()), covered.shape)
+    area = float(np.median((shares[:, 2:] - shares[:, :2]).prod(axis=1)))
+    value = float(covered.max())
+    return Finding(
+        "same place",
+        f"share of boxes over the point ({centre[column]:.2f}, {centre[row]:.2f}) of the picture",
+        value,
+        MOST_COVERED,
+        value > MOST_COVERED,
+        "the maps for cells that are bright in every picture (sinks, the bottom row), and that the box is of "
+        f"one component above the mean and not of all cells (the median box is {area:.0%} of the picture)",
+    )
+
+
+def _displaced_boxes(
+    found: Real[np.ndarray, "n 4"], true: Real[np.ndarray, "n 4"], sizes: Real[np.ndarray, "n 2"]
+) -> Finding:
+    """How far the boxes are off in the same way: medians, so that boxes on another object do not count.
+
+    Heads that light up more than the object widen a box along both edges alike, so wide boxes alone do not
+    show; an error of geometry is another factor along one edge, or a shift.
+    """
+    found_axes, true_axes = _by_axis(found, sizes), _by_axis(true, sizes)
+    edges = np.maximum(true_axes[..., 1], np.finfo(float).tiny)
+    shift = np.median((found_axes[..., 0] - true_axes[..., 0]) / edges, axis=0)
+    factor = np.maximum(np.median(found_axes[..., 1] / edges, axis=0), np.finfo(float).tiny)
+    value = float(max(np.abs(shift).max(), factor.max() / factor.min() - 1))
+    return Finding(
+        "displaced boxes",
+        "shift or one-sided stretch that all boxes share, in edges of the object,",
+        value,
+        MOST_DISPLACED,
+        value > MOST_DISPLACED,
+        "how pictures become square (pad, crop, stretch) and whether boxes are taken back the same way: they "
+        f"are × {factor[0]:.2f} along the longer edge, × {factor[1]:.2f} along the shorter, "
+        f"shifted by {shift[0]:+.2f} and {shift[1]:+.2f} of the object's",
+    )
+
+
+def _by_axis(boxes: Real[np.ndarray, "n 4"], sizes: Real[np.ndarray, "n 2"]) -> Float[np.ndarray, "n 2 2"]:
+    """Centre and edge along each picture's longer and shorter side, as shares of it (square: x, then y)."""
+    shares = boxes / np.tile(sizes, 2)
+    low, high = shares[:, :2], shares[:, 2:]
+    axes = np.stack([(low + high) / 2, high - low], axis=-1)
+    upright = sizes[:, 1] > sizes[:, 0]
+    return np.where(upright[:, None, None], axes[:, ::-1], axes)

@@ -1,0 +1,230 @@
+"""Where grounding with a few heads fails: counting, shapes not convex, small objects, rivals, borders.
+
+Everything is told from expressions, true masks and the boxes of all objects of a picture, so it works on any
+data set that has them; no label of the specimen's scenes is used.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from io import BytesIO
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Bool, Float, Real
+from PIL import Image
+from scipy import ndimage
+
+from locheads.data.samples import Box, Sample, encode_mask, tight_box, true_mask
+from locheads.evaluation.metrics import bootstrap_interval, box_iou, mask_iou
+from locheads.method.geometry import Window
+from locheads.method.grounding import convex_hull, polygon_area
+from locheads.model.lvlm import Lvlm
+from locheads.model.segmenter import Segmenter
+from locheads.progress import progress
+
+COUNTING = re.compile(
+    r"\b(second|third|fourth|fifth|sixth|seventh|eighth|ninth|tenth|[2-9]nd|[2-9]rd|\d+th|1st|first|"
+    r"twice|two|three|four|five|six|odd one)\b",
+    re.IGNORECASE,
+)
+"""Words that name an object through how many others there are, or through its rank among them."""
+
+KINDS = ("hit", "merged", "rival", "off")
+"""What a box is: right (IoU of at least 0.5); over most of another object as well; nearer to another object
+than to the right one; or none of these, at the right object with another size or place."""
+
+
+def counts(expression: str) -> bool:
+    """Whether an expression takes counting, by the words of `COUNTING`."""
+    return COUNTING.search(expression) is not None
+
+
+def solidity(mask: Bool[np.ndarray, "height width"]) -> float:
+    """The share of its convex hull that a mask fills: 1 for convex shapes, and the IoU of hull and mask.
+
+    Raises:
+        ValueError: When the mask is empty.
+    """
+    return float(mask.sum()) / polygon_area(hull(mask))
+
+
+def hull(mask: Bool[np.ndarray, "height width"]) -> Float[np.ndarray, "corners 2"]:
+    """The corners (x, y), in pixels, of a mask's convex hull, around its outermost pixels only.
+
+    Raises:
+        ValueError: When the mask is empty.
+    """
+    return convex_hull(mask & ~ndimage.binary_erosion(mask))
+
+
+def kind_of(
+    found: Real[np.ndarray, "4"], true: Real[np.ndarray, "4"], others: Real[np.ndarray, "n 4"]
+) -> str:
+    """Which of `KINDS` a box is.
+
+    Args:
+        found: The box, xyxy pixels.
+        true: That of the right object.
+        others: Those of the other objects.
+    """
+    if box_iou(found[None], true[None])[0] >= 0.5:
+        return "hit"
+    if swallowed(found, true, others):
+        return "merged"
+    nearest = box_iou(np.tile(found, (len(others), 1)), others).max(initial=0.0)
+    return "rival" if nearest > box_iou(found[None], true[None])[0] else "off"
+
+
+def swallowed(
+    found: Real[np.ndarray, "4"], true: Real[np.ndarray, "4"], others: Real[np.ndarray, "n 4"]
+) -> bool:
+    """Whether a box lies over at least half of the right object and at least half of another.
+
+    Another object that the true box covers by half does not count.
+    """
+    reached = covered(true[None], found)[0] >= 0.5
+    return bool(reached and ((covered(others, found) >= 0.5) & (covered(others, true) < 0.5)).any())
+
+
+def covered(boxes: Real[np.ndarray, "n 4"], by: Real[np.ndarray, "4"]) -> Float[np.ndarray, " n"]:
+    """The share of each box that another one covers; 0 for boxes without area."""
+    sides = np.minimum(boxes[:, 2:], by[2:]) - np.maximum(boxes[:, :2], by[:2])
+    area = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
+    return np.divide(np.maximum(sides, 0).prod(axis=1), area, out=np.zeros(len(boxes)), where=area > 0)
+
+
+def anatomy(
+    lvlm: Lvlm,
+    segmenter: Segmenter,
+    samples: Sequence[Sample],
+    found: Real[np.ndarray, "n 4"],
+    objects: Mapping[str, Sequence[Box]],
+) -> pd.DataFrame:
+    """What is known of each sample and its box, one row each.
+
+    Args:
+        lvlm: The model that the boxes are of; sizes are told in cells of its grid.
+        segmenter: Turns boxes into masks.
+        samples: With box and mask.
+        found: Boxes of the heads, xyxy pixels.
+        objects: Boxes of all objects of each picture, by image id; the sample's own among them.
+
+    Returns:
+        `sample_id`, `counting`, `cells` (area of the object), `solidity`, `margin` (least distance of its box
+        to the border, in cells), `objects` (how many the picture has; 0: not known), `kind`, `box_iou`,
+        `mask_iou` (of the mask from the heads' box), `true_box_iou` (of the mask from the true box).
+    """
+    rows = []
+    with progress(len(samples), "looking at boxes and masks") as bar:
+        for sample, box in zip(samples, found, strict=True):
+            rows.append(_described(lvlm, sample, box, objects) | _segmented(segmenter, sample, box))
+            bar.update()
+    return pd.DataFrame(rows)
+
+
+def _described(
+    lvlm: Lvlm, sample: Sample, box: Real[np.ndarray, "4"], objects: Mapping[str, Sequence[Box]]
+) -> dict[str, object]:
+    mask, true = true_mask(sample), np.array(sample.box, float)
+    width, height = lvlm.window(sample.size).cell_size
+    every = np.array(objects.get(sample.image_id, ()), float).reshape(-1, 4)
+    others = every[box_iou(np.tile(true, (len(every), 1)), every) < 1 - 1e-9]
+    to_border = np.concatenate([true[:2], np.array(sample.size) - true[2:]])
+    return {
+        "sample_id": sample.sample_id,
+        "counting": counts(sample.expression),
+        "cells": mask.sum() / (width * height),
+        "solidity": solidity(mask),
+        "margin": max(0.0, float((to_border / np.tile([width, height], 2)).min())),
+        "objects": len(every),
+        "kind": kind_of(box, true, others),
+        "box_iou": float(box_iou(box[None], true[None])[0]),
+    }
+
+
+def _segmented(segmenter: Segmenter, sample: Sample, box: Real[np.ndarray, "4"]) -> dict[str, float]:
+    masks = segmenter.masks(sample.image, np.stack([box, np.array(sample.box, float)]))
+    from_heads, from_truth = mask_iou(masks, np.broadcast_to(true_mask(sample), masks.shape))
+    return {"mask_iou": float(from_heads), "true_box_iou": float(from_truth)}
+
+
+def rates(table: pd.DataFrame, by: str, outcome: str = "hit", seed: int = 0) -> pd.DataFrame:
+    """How often something is so in each group, with a 95 % interval.
+
+    Args:
+        table: One row a sample.
+        by: The column that tells the groups apart, in their order where it is categorical.
+        outcome: A column of truth values or shares.
+        seed: Of the bootstrap over samples.
+
+    Returns:
+        Indexed by group: `samples`, `value`, `low`, `high`. Groups without a sample are left out.
+    """
+    rows = {}
+    for group, some in table.groupby(by, observed=True):
+        values = some[outcome].to_numpy(float)
+        rows[group] = {"samples": len(some), "value": values.mean()} | vars(
+            bootstrap_interval(values, seed=seed)
+        )
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis(by)
+
+
+def cut(sample: Sample, region: tuple[int, int, int, int], name: str) -> Sample:
+    """The sample in a part of its picture; box and mask are those of what the part holds, None of nothing.
+
+    Args:
+        sample: With a mask.
+        region: The part, xyxy in whole pixels inside the picture, half-open.
+        name: Ends the new sample's ids.
+    """
+    x0, y0, x1, y1 = region
+    mask = true_mask(sample)[y0:y1, x0:x1]
+    box = tight_box(mask)
+    return replace(
+        sample,
+        sample_id=f"{sample.sample_id}-{name}",
+        image_id=f"{sample.image_id}-{name}-{x0}-{y0}-{x1}-{y1}",
+        size=(x1 - x0, y1 - y0),
+        box=box,
+        segmentation=None if box is None else encode_mask(mask),
+        ignored=None,
+        stored=lambda: _png(sample.image.crop(region)),
+    )
+
+
+def _png(image: Image.Image) -> bytes:
+    buffer = BytesIO()
+    image.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def oblong(sample: Sample, share: float = 2 / 3) -> Sample | None:
+    """The sample in a picture that is not square: as it is, or else a strip with the object whole in it.
+
+    Args:
+        sample: With a mask.
+        share: Height of the strip, of the picture's; it lies as central as the object allows.
+
+    Returns:
+        None where the object is higher than the strip.
+    """
+    width, height = sample.size
+    if width != height:
+        return sample
+    rows = np.flatnonzero(true_mask(sample).any(axis=1))
+    first, last, strip = int(rows[0]), int(rows[-1]) + 1, round(share * height)
+    if last - first > strip:
+        return None
+    top = min(max((height - strip) // 2, last - strip), first)
+    return cut(sample, (0, top, width, top + strip), "strip")
+
+
+def central_square(sample: Sample) -> tuple[int, int, int, int]:
+    """What a centre crop leaves of the picture, xyxy in whole pixels: the square of its shorter edge."""
+    window = Window.resize_and_crop(sample.size, (1, 1))
+    side = min(sample.size)
+    x0, y0 = int(window.x0), int(window.y0)
+    return x0, y0, x0 + side, y0 + side

@@ -1,0 +1,211 @@
+"""Lists of samples: what is written is read back, own data is read, and a check finds what differs."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from locheads.cli import app
+from locheads.data import read_samples
+from locheads.data.manifest import write_manifest
+from locheads.data.samples import Sample, encode_mask
+from locheads.errors import LocheadsError, LocheadsWarning
+
+
+def _picture(path: Path, value: int = 7, kind: str = "png") -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.full((8, 10, 3), value, np.uint8)).save(path, kind)
+    return path
+
+
+def _sample(number: int, path: Path) -> Sample:
+    square = [[2, 3, 6, 3, 6, 5, 2, 5]]
+    return Sample(f"set-{number}", path, "1", f"number {number}", (10, 8), (2.0, 3.0, 6.0, 5.25), square)
+
+
+def _write(path: Path, *lines: dict) -> Path:
+    path.write_text("\n".join(json.dumps(line) for line in lines) + "\n")
+    return path
+
+
+def _command(*arguments: object) -> str:
+    result = CliRunner().invoke(app, ["manifest", *map(str, arguments)])
+    if result.exception:
+        raise result.exception
+    return result.output
+
+
+@pytest.fixture
+def samples(tmp_path: Path) -> list[Sample]:
+    paths = [_picture(tmp_path / f"data/images/{number}.png", number) for number in (1, 2, 2)]
+    return [_sample(number, path) for number, path in enumerate(paths)]
+
+
+def test_what_is_written_is_read_back(tmp_path: Path, samples: list[Sample]) -> None:
+    rle = encode_mask(np.eye(8, 10, dtype=bool))
+    samples[1] = replace(samples[1], segmentation=rle, ignored=rle, is_sentence=False)
+    samples[2] = replace(samples[2], phrase="the é", is_plural=True, is_thing=False)
+    path = tmp_path / "data/lists/val.jsonl"
+    write_manifest(samples, path, "refcoco", "val")
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [line["image"] for line in lines] == [f"../images/{n}.png" for n in (1, 2, 2)]
+    back = read_samples(path, "refcoco", "val")
+    assert [replace(s, image_path=s.image_path.resolve()) for s in back] == samples
+    assert str(tmp_path) not in path.read_text()
+
+
+def test_images_inside_other_files_are_written_beside_it(tmp_path: Path, samples: list[Sample]) -> None:
+    content = samples[0].image_path.read_bytes()
+    stored = replace(samples[0], image_path=Path("owner/set/3.png"), stored=lambda: content)
+    path = tmp_path / "val.jsonl"
+    write_manifest([stored], path, "refcoco", "val")
+    (back,) = read_samples(path, "refcoco", "val")
+    assert back.image_path == tmp_path / "val.images/3.png" and back.encoded_image == content
+    assert back.image.getpixel((0, 0)) == (1, 1, 1)
+    assert "1 images, all as listed" in _command("--check", path)
+
+
+def test_own_data_need_only_image_and_expression(tmp_path: Path) -> None:
+    _picture(tmp_path / "a.png")
+    mask = np.zeros((8, 10), np.uint8)
+    mask[2:4, 5:9] = 255
+    Image.fromarray(mask).save(tmp_path / "m.png")
+    path = _write(
+        tmp_path / "own.jsonl",
+        {"image": "a.png", "expression": "the dog"},
+        {"image": "a.png", "expression": "the cat", "mask": "m.png"},
+        {"image": "a.png", "expression": "the cow", "box": [1, 2, 3, 4]},
+    )
+    dog, cat, cow = read_samples(path, "mine", "val")
+    assert dog.size == (10, 8) and dog.box is None and dog.mask is None and dog.sample_id == "own-1"
+    assert np.array_equal(cat.mask, mask > 0) and cat.box == (5.0, 2.0, 9.0, 4.0)
+    assert cow.box == (1.0, 2.0, 3.0, 4.0) and cow.mask is None
+    drawn = {s.sample_id for s in read_samples(path, "mine", "val", limit=2, seed=3)}
+    assert len(drawn) == 2 and drawn < {"own-1", "own-2", "own-3"}
+
+
+def test_lines_of_other_sets_are_passed_over(tmp_path: Path) -> None:
+    _picture(tmp_path / "a.png")
+    both = [{"image": "a.png", "expression": split, "dataset": "d", "split": split} for split in ("a", "b")]
+    path = _write(tmp_path / "both.jsonl", *both)
+    assert [s.expression for s in read_samples(path, "d", "b")] == ["b"]
+    with pytest.raises(LocheadsError, match=r"both\.jsonl: no sample of d c; there are d a, d b"):
+        read_samples(path, "d", "c")
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ({"expression": "x"}, "line 1: not a sample .*'image'"),
+        ({"image": "a.png"}, "line 1: not a sample .*'expression'"),
+        ({"image": "a.png", "expression": " "}, r"a\.png, sample l-1: the expression is empty"),
+        ({"image": "a.png", "expression": "x", "box": [0, 0, 99, 9]}, "sample l-1: .*outside the image"),
+        ({"image": "a.png", "expression": "x", "box": [0, 0, 9]}, "line 1: not a sample"),
+        ({"image": "a.png", "expression": "x", "mask": "no.png"}, r"no\.png: the mask cannot be read"),
+        ({"image": "no.png", "expression": "x"}, r"no\.png: no such image \(l\.jsonl, line 1\)"),
+    ],
+)
+def test_bad_lines_are_named(tmp_path: Path, line: dict, message: str) -> None:
+    _picture(tmp_path / "a.png")
+    with pytest.raises(LocheadsError, match=message):
+        read_samples(_write(tmp_path / "l.jsonl", line), "mine", "val")
+
+
+def test_a_list_that_is_none_is_named(tmp_path: Path) -> None:
+    with pytest.raises(LocheadsError, match=r"no\.jsonl: cannot be read"):
+        read_samples(tmp_path / "no.jsonl", "mine", "val")
+    (tmp_path / "bad.jsonl").write_text('{"image": "a.png", "expression": "x"}\n{"image"')
+    with pytest.raises(LocheadsError, match=r"bad\.jsonl, line 2: not a sample"):
+        read_samples(tmp_path / "bad.jsonl", "mine", "val")
+
+
+def test_bad_samples_are_left_out_when_asked(tmp_path: Path) -> None:
+    _picture(tmp_path / "a.png")
+    (tmp_path / "cut.png").write_bytes((tmp_path / "a.png").read_bytes()[:40])
+    good = {"image": "a.png", "expression": "x", "size": [10, 8]}
+    path = _write(
+        tmp_path / "l.jsonl",
+        good,
+        {**good, "image": "cut.png"},
+        {**good, "box": [0, 0, 99, 9]},
+        {**good, "image": "no.png"},
+        {**good, "size": [8, 10]},
+        good,
+    )
+    with pytest.warns(LocheadsWarning, match="4 of 6 samples are left out") as caught:
+        kept = read_samples(path, "mine", "val", on_error="skip")
+    assert [s.sample_id for s in kept] == ["l-1", "l-6"] and len(caught) == 1
+    for told in ("cut.png", "sample l-3", "no.png", "sample l-5"):
+        assert told in str(caught[0].message)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert len(read_samples(_write(tmp_path / "g.jsonl", good), "m", "v", on_error="skip")) == 1
+    with pytest.raises(LocheadsError, match="1 of 1 samples"):
+        read_samples(_write(tmp_path / "b.jsonl", {**good, "image": "no.png"}), "m", "v", on_error="skip")
+    with pytest.raises(LocheadsError, match="on_error = 'ignore'"):
+        read_samples(path, "mine", "val", on_error="ignore")
+
+
+# The command
+
+
+@pytest.fixture
+def listed(tmp_path: Path, samples: list[Sample]) -> Path:
+    write_manifest(samples, tmp_path / "data/all.jsonl", "refcoco", "val")
+    return tmp_path / "data/all.jsonl"
+
+
+def test_the_command_lists_the_draw_and_checks_it(tmp_path: Path, listed: Path) -> None:
+    two = tmp_path / "data/two.jsonl"
+    draw = (listed, "refcoco", "val", "--limit", 2, "--seed", 5)
+    assert "2 samples of refcoco val" in _command(*draw, "--output", two)
+    ids = [json.loads(line)["id"] for line in two.read_text().splitlines()]
+    assert ids == [s.sample_id for s in read_samples(listed, "refcoco", "val", limit=2, seed=5)]
+    assert "2 samples, all as in" in _command(*draw, "--check", two)
+    assert "2 images, all as listed" in _command("--check", listed)
+    with pytest.raises(LocheadsError, match="line 1: id of set-|2 samples, but 3 in the data"):
+        _command(listed, "refcoco", "val", "--check", two)
+
+
+def test_the_check_names_the_image_that_differs(tmp_path: Path, listed: Path) -> None:
+    copy = tmp_path / "data/copy.jsonl"
+    copy.write_text(listed.read_text())
+    _picture(tmp_path / "data/images/2.png", 99)
+    with pytest.raises(LocheadsError, match=r"2\.png: not the image of the list \(.*all\.jsonl, line 2\)"):
+        _command("--check", listed)
+    with pytest.raises(LocheadsError, match=r"2\.png: not the image of the list \(.*copy\.jsonl, line 2\)"):
+        _command(listed, "refcoco", "val", "--check", copy)
+    (tmp_path / "data/images/1.png").unlink()
+    with pytest.raises(LocheadsError, match=r"1\.png: no such image"):
+        _command("--check", listed)
+
+
+def test_the_check_names_what_else_differs(tmp_path: Path, listed: Path) -> None:
+    first, *others = [json.loads(line) for line in listed.read_text().splitlines()]
+    other = _write(tmp_path / "data/other.jsonl", {**first, "expression": "another"}, *others)
+    with pytest.raises(LocheadsError, match=r"line 1: expression of set-0 is 'another', but 'number 0'"):
+        _command(listed, "refcoco", "val", "--check", other)
+    del first["sha256"]
+    with pytest.raises(LocheadsError, match="line 1: no sha256"):
+        _command("--check", _write(tmp_path / "data/other.jsonl", first))
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["specimen", "refcoco"],
+        ["specimen", "refcoco", "val"],
+        ["a.jsonl", "d", "s", "--output", "x.json"],
+    ],
+)
+def test_the_command_says_what_it_needs(arguments: list[str]) -> None:
+    with pytest.raises(LocheadsError, match="give|a list of samples is a .jsonl file"):
+        _command(*arguments)

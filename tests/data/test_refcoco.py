@@ -1,0 +1,235 @@
+from __future__ import annotations
+
+import json
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from locheads.data import objects_of, read_samples
+from locheads.data.refcoco import load_plain_pickle, read_objects, read_refcoco
+from locheads.errors import LocheadsError
+
+IMAGES = "images/mscoco/images/train2014"
+
+
+def _sentences(*pairs: tuple[int, str]) -> list[dict[str, Any]]:
+    return [{"sent_id": n, "sent": text, "raw": text.upper(), "tokens": text.split()} for n, text in pairs]
+
+
+def _reference(ref_id: int, ann_id: int, split: str, *pairs: tuple[int, str]) -> dict[str, Any]:
+    return {
+        "ref_id": ref_id,
+        "ann_id": ann_id,
+        "image_id": 77,
+        "category_id": 1,
+        "file_name": f"COCO_train2014_000000000077_{ann_id}.jpg",
+        "split": split,
+        "sent_ids": [n for n, _ in pairs],
+        "sentences": _sentences(*pairs),
+    }
+
+
+REFERENCES = [
+    _reference(0, 5, "train", (0, "the lady in blue"), (1, "left lady")),
+    _reference(1, 6, "val", (2, "the dog")),
+    _reference(2, 5, "testA", (3, "lady")),
+]
+
+
+def _annotation(number: int, **change: Any) -> dict[str, Any]:
+    polygon = [1.0, 2.0, 5.0, 2.0, 5.0, 6.0, 1.0, 6.0]
+    plain = {"id": number, "image_id": 77, "category_id": 1, "bbox": [1.0, 2.0, 4.0, 4.0], "area": 16.0}
+    return {**plain, "segmentation": [polygon], "iscrowd": 0, **change}
+
+
+def _write(root: Path, dataset: str, split_by: str, references: Any, **of_six: Any) -> Path:
+    folder = root / dataset
+    folder.mkdir(parents=True, exist_ok=True)
+    image = {"id": 77, "file_name": "COCO_train2014_000000000077.jpg", "width": 12, "height": 9}
+    rle = {"size": [9, 12], "counts": [9, 3, 96]}
+    six = _annotation(6, **{"segmentation": rle, "bbox": [1, 0, 1, 3], **of_six})
+    content = {"images": [image], "annotations": [_annotation(5), six], "categories": []}
+    (folder / "instances.json").write_text(json.dumps(content))
+    (folder / f"refs({split_by}).p").write_bytes(pickle.dumps(references, protocol=2))
+    (root / IMAGES).mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.zeros((9, 12, 3), np.uint8)).save(root / IMAGES / image["file_name"])
+    return root
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return _write(tmp_path, "refcoco", "unc", REFERENCES)
+
+
+def test_one_sample_a_sentence(root: Path) -> None:
+    first, second = read_refcoco(root, "refcoco", "train")
+    assert (first.expression, second.expression) == ("the lady in blue", "left lady")
+    assert first.sample_id == "refcoco-unc-0" and second.sample_id == "refcoco-unc-1"
+    assert first.image_id == second.image_id == "77" and first.size == (12, 9)
+    assert first.box == (1.0, 2.0, 5.0, 6.0)
+    assert first.mask is not None and first.mask.sum() == 16 and first.mask[2:6, 1:5].all()
+    assert first.image.size == (12, 9)
+
+
+def test_rle_annotation(root: Path) -> None:
+    (dog,) = read_refcoco(root, "refcoco", "val")
+    assert dog.mask is not None and np.argwhere(dog.mask).tolist() == [[0, 1], [1, 1], [2, 1]]
+
+
+def test_the_papers_split_is_the_default_and_google_is_a_choice(tmp_path: Path) -> None:
+    _write(tmp_path, "refcocog", "umd", [_reference(0, 5, "test", (8, "umd's"))])
+    _write(tmp_path, "refcocog", "google", [_reference(0, 5, "val", (9, "google's"))])
+    assert [s.expression for s in read_refcoco(tmp_path, "refcocog", "test")] == ["umd's"]
+    (google,) = read_samples(tmp_path, "refcocog(google)", "val")
+    assert (google.sample_id, google.expression) == ("refcocog-google-9", "google's")
+
+
+def test_wrong_split_lists_those_there_are(root: Path) -> None:
+    with pytest.raises(LocheadsError, match=r"refs\(unc\)\.p: no split 'test'; there are testA, train, val"):
+        next(iter(read_refcoco(root, "refcoco", "test")))
+
+
+@pytest.mark.parametrize("name", ["refs(unc).p", "instances.json", "images"])
+def test_missing_file_is_named(root: Path, name: str) -> None:
+    path = root / "refcoco" / name
+    if name == "images":
+        path = root / IMAGES / "COCO_train2014_000000000077.jpg"
+    path.unlink()
+    with pytest.raises(LocheadsError) as caught:
+        _ = read_refcoco(root, "refcoco", "val")[0].image
+    assert str(path) in str(caught.value)
+
+
+def test_missing_references_tell_what_there_is(root: Path) -> None:
+    with pytest.raises(LocheadsError, match=r"refs\(google\)\.p: .*instances\.json, refs\(unc\)\.p"):
+        next(iter(read_refcoco(root, "refcoco", "val", "google")))
+
+
+def test_unknown_data_set(root: Path) -> None:
+    with pytest.raises(LocheadsError, match="'refclef'; there are refcoco, refcoco"):
+        next(iter(read_refcoco(root, "refclef", "val")))
+    with pytest.raises(LocheadsError, match="'refclef'; there are refcoco, refcoco"):
+        read_samples(root, "refclef", "val")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"bbox": [1, 0, 100, 3]}, "outside the image"),
+        ({"bbox": [1, 0, 0, 3]}, "is empty"),
+        ({"segmentation": {"size": [9, 12], "counts": [108]}}, "mask is empty"),
+        ({"segmentation": []}, "malformed"),
+    ],
+)
+def test_bad_annotation_names_image_and_sample(tmp_path: Path, change: dict, message: str) -> None:
+    root = _write(tmp_path, "refcoco", "unc", REFERENCES, **change)
+    with pytest.raises(LocheadsError, match=rf"0077\.jpg, sample refcoco-unc-2: .*{message}"):
+        read_samples(root, "refcoco", "val")
+
+
+def test_reference_without_annotation_is_named(tmp_path: Path) -> None:
+    root = _write(tmp_path, "refcoco", "unc", [_reference(41, 999, "val", (0, "nobody"))])
+    with pytest.raises(LocheadsError, match=r"refs\(unc\)\.p: reference 41 .*999"):
+        list(read_refcoco(root, "refcoco", "val"))
+
+
+def test_all_objects_of_an_image_but_crowds(tmp_path: Path) -> None:
+    root = _write(tmp_path, "refcoco", "unc", REFERENCES)
+    assert objects_of(root, "refcoco") == {"77": [(1, 2, 5, 6), (1, 0, 2, 3)]}
+    _write(tmp_path, "refcoco", "unc", REFERENCES, iscrowd=1)
+    assert objects_of(root, "refcoco") == {"77": [(1, 2, 5, 6)]}
+    _write(tmp_path, "refcoco", "unc", REFERENCES, bbox=[1, 0, 1])
+    with pytest.raises(LocheadsError, match="annotation 6 is malformed"):
+        read_objects(root, "refcoco")
+
+
+def test_no_objects_where_they_are_not_listed(tmp_path: Path) -> None:
+    assert objects_of(tmp_path, "refcoco") == objects_of(tmp_path, "png") == {}
+
+
+def test_damaged_instances(root: Path) -> None:
+    (root / "refcoco/instances.json").write_text('{"images": [')
+    with pytest.raises(LocheadsError, match=r"instances\.json: not COCO"):
+        next(iter(read_refcoco(root, "refcoco", "val")))
+
+
+class _Evil:
+    def __init__(self, command: str) -> None:
+        self.command = command
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.system, (self.command,)
+
+
+@pytest.mark.parametrize("protocol", [0, 2, 4, 5])
+def test_a_pickle_that_would_run_something_is_refused(tmp_path: Path, protocol: int) -> None:
+    trace = tmp_path / "trace"
+    root = _write(tmp_path, "refcoco", "unc", REFERENCES)
+    path = root / "refcoco/refs(unc).p"
+    path.write_bytes(pickle.dumps([{"split": _Evil(f"touch {trace}")}], protocol=protocol))
+    with pytest.raises(LocheadsError, match=r"refs\(unc\)\.p: .*system"):
+        list(read_refcoco(root, "refcoco", "val"))
+    assert not trace.exists()
+
+
+@pytest.mark.parametrize("name", ["eval", "getattr", "bytearray", "object"])
+def test_builtins_are_refused_too(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "refs(unc).p"
+    path.write_bytes(f"cbuiltins\n{name}\n.".encode())
+    with pytest.raises(LocheadsError, match=name):
+        load_plain_pickle(path)
+
+
+def test_plain_containers_are_admitted(tmp_path: Path) -> None:
+    plain = [{"a": (1, 2.5, None, True), "b": {1, 2}, "c": frozenset("x"), "d": ["é", 2**70]}]
+    path = tmp_path / "plain.p"
+    for protocol in range(6):
+        path.write_bytes(pickle.dumps(plain, protocol=protocol))
+        assert load_plain_pickle(path) == plain
+
+
+def test_a_pickle_of_python_2_is_read_as_latin_1(tmp_path: Path) -> None:
+    # {'sent': 'caf\xe9', u'raw': u'\xe9', 'n': 3L} as cPickle of Python 2 writes it, protocol 2
+    content = (
+        b"\x80\x02}q\x01(U\x04sentq\x02U\x04caf\xe9q\x03X\x03\x00\x00\x00rawq\x04X\x02\x00\x00\x00\xc3\xa9"
+    )
+    path = tmp_path / "python2.p"
+    path.write_bytes(content + b"q\x05U\x01nq\x06\x8a\x01\x03u.")
+    assert load_plain_pickle(path) == {"sent": "café", "raw": "é", "n": 3}
+
+
+@pytest.mark.parametrize("content", [b"", b"\x80\x02]q\x01(", b"no pickle", b"\x80\xff."])
+def test_damaged_pickle_is_named(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "refs(unc).p"
+    path.write_bytes(content)
+    with pytest.raises(LocheadsError, match=r"refs\(unc\)\.p: not a pickle of plain data"):
+        load_plain_pickle(path)
+
+
+@pytest.mark.parametrize("content", [{"a": 1}, [1], [{"ref_id": 3}]])
+def test_a_pickle_of_something_else_is_named(tmp_path: Path, content: Any) -> None:
+    root = _write(tmp_path, "refcoco", "unc", content)
+    with pytest.raises(LocheadsError, match=r"refs\(unc\)\.p: not a list of references"):
+        next(iter(read_refcoco(root, "refcoco", "val")))
+
+
+def test_limit_draws_a_seeded_subset_in_order(tmp_path: Path) -> None:
+    root = _write(
+        tmp_path, "refcoco", "unc", [_reference(n, 5, "val", (n, f"number {n}")) for n in range(30)]
+    )
+    everything = [sample.sample_id for sample in read_samples(root, "refcoco", "val")]
+    draws = [
+        [sample.sample_id for sample in read_samples(root, "refcoco", "val", limit=7, seed=seed)]
+        for seed in (0, 0, 1)
+    ]
+    assert draws[0] == draws[1] != draws[2]
+    for draw in draws:
+        assert len(set(draw)) == 7 and draw == sorted(draw, key=everything.index)
+    assert [s.sample_id for s in read_samples(root, "refcoco", "val", limit=99)] == everything
+    with pytest.raises(LocheadsError, match="limit = 0"):
+        read_samples(root, "refcoco", "val", limit=0)

@@ -1,0 +1,149 @@
+"""Every family: exact rows, the right pixels, the query token; on tiny models of the real classes."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from family_checks import (
+    EXPRESSIONS,
+    SIZES,
+    TABLE,
+    changes,
+    fits,
+    load,
+    passes,
+    picture,
+    pixels_are_right,
+    row_error,
+    shared_error,
+)
+from PIL import Image
+from tiny_models import BUILDERS, save
+
+from locheads.errors import LocheadsError
+from locheads.model.attention import capture, capture_each
+from locheads.model.families import FAMILIES
+from locheads.model.lvlm import Lvlm
+from locheads.model.shared_image import capture_image, shares
+
+DYNAMIC = [name for name in BUILDERS if FAMILIES[name].cells is None]
+
+
+@pytest.fixture(scope="module", params=list(BUILDERS))
+def family(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def folder(family: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save(family, tmp_path_factory.mktemp(family))
+
+
+@pytest.fixture(scope="module")
+def lvlm(family: str, folder: Path) -> Lvlm:
+    return load(family, folder)
+
+
+def test_rows_equal_eager_attention(lvlm: Lvlm, folder: Path) -> None:
+    assert row_error(lvlm, folder) < 1e-5
+
+
+@pytest.mark.parametrize("name", ["qwen2_vl", "qwen2_5_vl", "gemma3"])
+def test_a_sliding_layer_sees_no_further_than_its_window(name: str, tmp_path: Path) -> None:
+    lvlm = load(name, save(name, tmp_path))
+    maps = capture(lvlm, [picture(SIZES[0])], ["the ring"])[0]
+    kinds = lvlm.model.config.get_text_config().layer_types
+    unseen = [bool((layer == 0).any()) for layer in maps]
+    assert unseen == [kind == "sliding_attention" for kind in kinds]
+
+
+def test_the_map_lands_on_the_painted_pixels(family: str, folder: Path) -> None:
+    for fit in fits(family):
+        lvlm = load(family, folder, fit=fit)
+        for size in SIZES:
+            assert pixels_are_right(lvlm, size), (fit, size)
+
+
+def test_a_batch_changes_nothing(lvlm: Lvlm) -> None:
+    images = [picture(SIZES[0], seed) for seed in range(2)]
+    together = capture(lvlm, images, EXPRESSIONS[:2])
+    alone = torch.cat([capture(lvlm, [i], [e]) for i, e in zip(images, EXPRESSIONS[:2], strict=True)])
+    torch.testing.assert_close(together, alone, atol=1e-5, rtol=0)
+    assert together.shape[1:] == (lvlm.layers, lvlm.heads, *lvlm.grid)
+
+
+PROMPTS = ["release", "plain", "chat", "See {image} Where is {expression}? Here:"]
+
+
+@pytest.mark.parametrize("prompt", PROMPTS)
+def test_expressions_share_one_pass_over_their_image(family: str, folder: Path, prompt: str) -> None:
+    lvlm = load(family, folder, prompt=prompt)
+    whole = lvlm.encode([picture(SIZES[0])] * 3, EXPRESSIONS).inputs["input_ids"]
+    if family == "paligemma":  # its image tokens see the expression
+        assert not shares(lvlm) and passes(lvlm) == [tuple(whole.shape)]
+    else:
+        (one, before), (three, after) = passes(lvlm)
+        assert (one, three, before + after) == (1, 3, whole.shape[1]) and after < 40
+    assert shared_error(lvlm) < 1e-5
+
+
+def test_some_heads_are_those_of_all(lvlm: Lvlm) -> None:
+    images, heads = [picture(SIZES[0])] * 3, [(1, 3), (0, 2), (1, 0)]
+    every = capture(lvlm, images, EXPRESSIONS)
+    some = torch.stack([every[:, layer, head] for layer, head in heads], dim=1)
+    torch.testing.assert_close(capture(lvlm, images, EXPRESSIONS, heads), some, atol=1e-6, rtol=0)
+    torch.testing.assert_close(capture_image(lvlm, images[0], EXPRESSIONS, heads), some, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("prompt", PROMPTS)
+def test_the_query_is_the_last_token_of_the_expression(family: str, folder: Path, prompt: str) -> None:
+    lvlm = load(family, folder, prompt=prompt)
+    encoded = lvlm.encode([picture(SIZES[0])] * 3, EXPRESSIONS)
+    tokenizer = lvlm.processor.tokenizer
+    for ids, query, expression in zip(encoded.inputs["input_ids"], encoded.query, EXPRESSIONS, strict=True):
+        before = tokenizer.decode(ids[: int(query) + 1])
+        assert before.endswith(expression), (expression, before[-40:])
+
+
+def test_the_query_is_the_last_token_of_all_when_asked(family: str, folder: Path) -> None:
+    encoded = load(family, folder, prompt="chat", query="last").encode([picture(SIZES[0])] * 3, EXPRESSIONS)
+    assert (encoded.query == encoded.inputs["attention_mask"].sum(1) - 1).all()
+
+
+@pytest.mark.parametrize("name", DYNAMIC)
+def test_grids_that_depend_on_the_picture(name: str, tmp_path: Path) -> None:
+    lvlm = load(name, save(name, tmp_path), fit="own")
+    images = [picture((120, 80)), picture((54, 90))]
+    maps = capture_each(lvlm, images, EXPRESSIONS[:2])
+    for one, image, expression in zip(maps, images, EXPRESSIONS, strict=False):
+        window = lvlm.window(image.size)
+        assert one.shape[-2:] == (window.rows, window.columns)
+        torch.testing.assert_close(one, capture(lvlm, [image], [expression])[0], atol=1e-5, rtol=0)
+    assert maps[0].shape != maps[1].shape
+    with pytest.raises(LocheadsError, match="grid depends on the picture"):
+        capture(lvlm, images, EXPRESSIONS[:2])
+    with pytest.raises(LocheadsError, match="take fit 'pad' or 'stretch'"):
+        _ = lvlm.grid
+
+
+def test_what_llavas_processor_crops_away_reaches_no_token(tmp_path: Path) -> None:
+    save("llava", tmp_path)
+    plain = np.asarray(picture((120, 80)))
+    painted = plain.copy()
+    painted[:, :18] = (255, 0, 0)  # the crop begins at column 20
+    pictures = Image.fromarray(plain), Image.fromarray(painted)
+    cropping, padding = (load("llava", tmp_path, fit=fit) for fit in ("own", None))
+    assert changes(cropping, *pictures).max() == 0 < changes(padding, *pictures).max()
+    box = np.array([0.0, 0.0, 18.0, 80.0])
+    assert cropping.window((120, 80)).visible(box) == 0 and padding.window((120, 80)).visible(box) == 1
+
+
+def test_the_committed_table_lists_the_tested_families() -> None:
+    rows = [line.split("|") for line in TABLE.read_text().splitlines() if re.match(r"\| (?!family)", line)]
+    assert [row[1].strip() for row in rows] == [FAMILIES[name].title for name in BUILDERS]
+    assert set(BUILDERS) == set(FAMILIES)
+    assert all(float(row[-3]) < 1e-5 and row[-2].strip() == "yes" for row in rows)

@@ -1,0 +1,90 @@
+"""What the figures of the ablations show is what they were given."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+
+from locheads.evaluation.metrics import Interval
+from locheads.method.selection import Head
+from locheads.plotting import effect_dots, frequency_sweep, gain_lines, score_lines, trial_frequencies
+from locheads.studies.ablation import Sweep
+
+
+@pytest.fixture(autouse=True)
+def closed() -> Iterator[None]:
+    yield
+    plt.close("all")
+
+
+def labelled(axes: plt.Axes) -> dict[str, np.ndarray]:
+    return {str(line.get_label()): np.asarray(line.get_xydata()) for line in axes.get_lines()}
+
+
+def table_of(x: list[float], metric: str = "rec_acc50") -> pd.DataFrame:
+    value = np.arange(len(x)) / 10
+    return pd.DataFrame({"x": x, "metric": metric, "value": value, "low": value - 0.1, "high": value + 0.2})
+
+
+def test_score_lines_sort_by_the_setting_and_keep_metrics_apart():
+    table = pd.concat([table_of([3.0, 1.0, 2.0]), table_of([5.0], "res_ciou")])
+    figure = score_lines(table, "x", "k", {"rec_acc50": "REC", "res_ciou": "RES"}, {"paper": 3})
+    left, right = figure.axes
+    curve = next(line for line in left.get_lines() if line.get_marker() == "o")
+    np.testing.assert_allclose(curve.get_xydata(), [[1, 0.1], [2, 0.2], [3, 0.0]])
+    band = left.collections[0].get_paths()[0].get_extents()
+    np.testing.assert_allclose([band.y0, band.y1], [-0.1, 0.4])
+    assert (left.get_ylabel(), right.get_ylabel()) == ("REC", "RES")
+    np.testing.assert_allclose(labelled(left)["paper: 3"][:, 0], 3)
+
+
+def test_gains_are_in_points():
+    figure = gain_lines(table_of([1, 2, 3]), {"a": [-2.0, 0.0], "b": [1.0, 0.0]}, [1, 3], "k", "specimen")
+    lines = labelled(figure.axes[0])
+    np.testing.assert_allclose(lines["specimen, here"], [[1, 0], [2, 10], [3, 20]])
+    np.testing.assert_allclose(lines["the paper's models"], [[1, -2], [3, 0]])
+
+
+def test_a_sweep_names_the_top_heads_and_shades_where_there_is_no_choice():
+    frequency = np.array([[[0.9, 0.5, 0.0]], [[0.2, 1.0, 0.0]], [[1.0, 1.0, 0.0]]])
+    heads = ((Head(0, 0),), (Head(0, 1),), (Head(0, 0),))
+    sweep = Sweep(np.array([0.0, 0.5, 1.0]), frequency, np.array([3, 3, 2]), np.full(3, 2), heads)
+    axes = frequency_sweep(sweep, "τ", 0.4, (0.2, 0.6)).axes[0]
+    np.testing.assert_allclose(labelled(axes)["L0 H0"], [[0, 90], [0.5, 20], [1, 100]])
+    np.testing.assert_allclose(labelled(axes)["L0 H1"][:, 1], [50, 100, 100])
+    assert "L0 H2" not in labelled(axes)
+    shaded = [patch.get_extents().x0 for patch in axes.patches]
+    assert len(shaded) == 1
+
+
+def test_every_trial_is_a_dot():
+    trials = np.array([[0.9, 0.1], [0.8, 0.2]])
+    bars = [Interval(0.7, 1.0), Interval(0.0, 0.3)]
+    axes = trial_frequencies([Head(2, 1), Head(3, 0)], trials, bars, [Head(2, 1)]).axes[0]
+    dots = [line.get_ydata() for line in axes.get_lines() if line.get_marker() == "."]
+    np.testing.assert_allclose(dots, [[90, 80], [10, 20]])
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["L2 H1", "L3 H0"]
+
+
+def test_effects_stand_in_their_row_with_their_interval_and_group():
+    effects = pd.concat([table_of([1.0, 2.0]), table_of([1.0, 2.0], "res_ciou")], ignore_index=True)
+    effects["variant"] = ["a", "b"] * 2
+    figure = effect_dots(
+        effects, ["b", "a"], {"rec_acc50": "REC", "res_ciou": "RES"}, {"x": ["a"], "y": ["b"]}
+    )
+    left, right = figure.axes
+    dots = {
+        line.get_color(): np.asarray(line.get_xydata())
+        for line in left.get_lines()
+        if len(line.get_xydata()) == 1
+    }
+    np.testing.assert_allclose(sorted(map(tuple, np.concatenate(list(dots.values())))), [(0, 0), (0.1, 1)])
+    bars = [segment for lines in left.collections[1:] for segment in lines.get_segments()]
+    np.testing.assert_allclose(sorted(np.array(bars)[:, :, 0].tolist()), [[-0.1, 0.2], [0, 0.3]], atol=1e-9)
+    assert [text.get_text() for text in left.get_yticklabels()] == ["b", "a"]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["x", "y"]
+    assert right.get_xlabel() == "difference in RES"

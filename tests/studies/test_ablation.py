@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import xarray as xr
+from hypothesis import given
+from hypothesis import strategies as st
+
+from locheads.errors import LocheadsError
+from locheads.method.criteria import curvature_threshold
+from locheads.method.selection import Head, greedy_heads, name_of, select_heads
+from locheads.studies.ablation import (
+    CRITERIA,
+    criteria_variants,
+    found_again,
+    rank_agreement,
+    sweep_kept,
+    sweep_threshold,
+)
+
+HEADS = ("sample", "layer", "head")
+
+
+def profile_of(sums: np.ndarray, entropies: np.ndarray) -> xr.Dataset:
+    return xr.Dataset({"attention_sum": (HEADS, sums), "spatial_entropy": (HEADS, entropies)})
+
+
+def noise(seed: int = 0, samples: int = 40) -> xr.Dataset:
+    """Sums with a bend, entropies with many ties: no head is better than another."""
+    rng = np.random.default_rng(seed)
+    sums = np.sort(rng.random(32)).reshape(4, 8) ** 4 + 0.01 * rng.random((samples, 4, 8))
+    return profile_of(sums, np.round(rng.random((samples, 4, 8)), 1))
+
+
+def planted(samples: int = 40) -> xr.Dataset:
+    """As `noise`, but three heads that pass look at one place in every sample."""
+    profiled = noise(samples=samples)
+    for head in (5, 6, 7):
+        profiled.spatial_entropy[:, 3, head] = -1.0
+    return profiled
+
+
+def test_the_sweeps_hold_the_selection_itself():
+    profiled = noise()
+    sums, entropies = profiled.attention_sum.values, profiled.spatial_entropy.values
+    selection = select_heads(sums, entropies, kept=4)
+    by_kept = sweep_kept(profiled, [1, 4, 9])
+    by_threshold = sweep_threshold(profiled, [0.0, selection.threshold.value], kept=4)
+    for sweep in (by_kept, by_threshold):
+        np.testing.assert_array_equal(sweep.frequency[1], selection.frequency)
+        assert sweep.heads[1] == selection.heads
+        assert sweep.passing[1] == selection.passing.sum()
+        assert sweep.same(selection.heads[::-1])[1]
+    assert by_threshold.passing[0] == 16  # two layers of four are left out
+
+
+@given(st.integers(0, 20), st.integers(1, 16))
+def test_without_a_choice_every_passing_head_is_kept(seed, kept):
+    sweep = sweep_threshold(noise(seed, samples=10), [0.0, 0.3, 0.6, 0.9, 2.0], kept=kept)
+    for frequency, passing, choice in zip(sweep.frequency, sweep.passing, sweep.has_choice, strict=True):
+        assert frequency.sum() == pytest.approx(min(kept, passing))
+        assert choice == (passing > kept)
+        if not choice:
+            assert set(frequency[frequency > 0]) <= {1.0}
+    assert sweep.heads[-1] == () and not sweep.same([Head(3, 7)])[-1]
+
+
+def test_a_set_of_heads_is_one_variant_whatever_its_order():
+    sweep = sweep_kept(planted(), [3, 4, 5, 6])
+    assert name_of([Head(3, 1), Head(2, 4)]) == name_of([Head(2, 4), Head(3, 1)]) == "L2 H4, L3 H1"
+    assert list(sweep.variants) == ["L3 H5, L3 H6, L3 H7"]
+    assert sweep.same([Head(3, 7), Head(3, 5), Head(3, 6)]).all()
+
+
+def test_the_six_ways_of_table_5():
+    profiled, held_out = noise(1), noise(2, samples=7)
+    sums, entropies = profiled.attention_sum.values, profiled.spatial_entropy.values
+    tau = curvature_threshold(sums.mean(0)).value
+    variants = criteria_variants(profiled, held_out, k=2, kept=4, seed=3)
+    assert set(variants) == {f"{how}_{use}" for how in ("fixed", "greedy") for use in CRITERIA}
+    assert variants["fixed_both"].heads == select_heads(sums, entropies, k=2, kept=4, seed=3).heads
+    for use in CRITERIA:
+        own = greedy_heads(held_out.attention_sum.values, held_out.spatial_entropy.values, tau, 2, use=use)
+        np.testing.assert_array_equal(variants[f"greedy_{use}"].heads, own)
+
+
+def test_each_criterion_alone_does_not_see_the_other():
+    held_out = noise(2)
+    scattered = held_out.copy()
+    scattered["spatial_entropy"] = 5 - held_out.spatial_entropy
+    same = [criteria_variants(one, one)["fixed_attention_sum"].heads for one in (held_out, scattered)]
+    assert same[0] == same[1]
+    closed = planted()  # the three heads of lowest entropy look away from the image
+    closed.attention_sum[:, 3, 5:] = 0.0
+    variants = criteria_variants(closed, closed)
+    assert set(variants["fixed_entropy"].heads) == {(3, 5), (3, 6), (3, 7)}
+    assert not set(variants["fixed_both"].heads) & {(3, 5), (3, 6), (3, 7)}
+
+
+def test_rank_agreement_by_hand():
+    first = np.array([[0.1, 0.2, 0.3, 0.4], [0, 0, 0, 0]])
+    agreement = rank_agreement(np.stack([first, 2 * first, first[:, ::-1]]))
+    np.testing.assert_allclose(agreement, [1, -1, -1])  # 0-1, 0-2, 1-2
+
+
+def test_planted_heads_are_found_again_and_noise_is_not():
+    sure = found_again(planted(), [5, 20], kept=3, draws=4)
+    assert sure.same.all() and list(sure.samples) == [5] * 4 + [20] * 4
+    lost = found_again(noise(samples=60), [5, 20], kept=3, draws=10)
+    assert 0 < lost.shared.mean() < 0.7
+    assert (lost.same == (lost.shared == 1)).all()
+    assert set((3 * lost.shared).round(6)) <= {0, 1, 2, 3}
+
+
+@pytest.mark.parametrize("size", [0, 8, 9])
+def test_a_subset_must_leave_samples(size):
+    with pytest.raises(LocheadsError, match=f"{size} of 8"):
+        found_again(noise(samples=8), [size], draws=1)
