@@ -270,13 +270,14 @@ def test_a_killed_run_is_taken_up_and_ends_as_an_undisturbed_one(
     profile(lvlm, samples, tmp_path / "whole")
     (tmp_path / "samples").write_bytes(pickle.dumps(samples))
     script = (
-        "import pickle, sys, torch, pathlib; from locheads import profile, lvlm\n"
+        "import pickle, sys, torch, pathlib; from locheads.model import loading\n"
+        "from locheads.profiling import profile\n"
         "torch.set_num_threads(1); profile.PART = 4; root = pathlib.Path(sys.argv[1])\n"
         "samples = pickle.loads((root / 'samples').read_bytes())\n"
-        "profile.profile(lvlm.load_lvlm(), samples, root / 'killed')"
+        "profile.profile(loading.load_lvlm(), samples, root / 'killed')"
     )
     with subprocess.Popen([sys.executable, "-c", script, str(tmp_path)]) as process:
-        wait_for(tmp_path / "killed" / "done" / "c" / "0")
+        wait_for(tmp_path / "killed" / "done" / "c" / "0", process)
         process.kill()
     assert not zarr.open_array(tmp_path / "killed", path="done", mode="r")[:].all()
     profile(lvlm, samples, tmp_path / "killed")
@@ -303,8 +304,9 @@ def kill_when_it_exists(process: int, path: Path) -> None:
     os.kill(process, signal.SIGKILL)
 
 
-def wait_for(path: Path, seconds: float = 1500) -> None:
+def wait_for(path: Path, process: subprocess.Popen[bytes] | None = None, seconds: float = 1500) -> None:
     end = time.monotonic() + seconds
     while not path.exists():
+        assert process is None or process.poll() is None, "the process ended before it wrote anything"
         assert time.monotonic() < end, f"{path} does not come"
         time.sleep(0.01)
