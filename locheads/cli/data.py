@@ -44,9 +44,9 @@ def profile(
     from locheads.data import read_samples
     from locheads.profiling.cluster import profile_anywhere
     from locheads.profiling.store import kept_heads
-    from locheads.run import outputs
+    from locheads.run.study import profile_store
 
-    place = store or outputs.ROOT / "runs" / world / f"profile-{dataset}-{split}-{samples}-{seed}"
+    place = store or profile_store(world, dataset, split, samples, seed)
     kept = kept_heads(maps)
     chosen = read_samples(data, dataset, split, limit=samples, seed=seed)
     done = profile_anywhere((model, device, precision), chosen, place, kept, batch, workers, scheduler)
