@@ -17,14 +17,18 @@ from locheads.plotting.heads import (
 )
 from locheads.plotting.models import iou_panels, rank_and_depth
 from locheads.plotting.scores import effect_dots, gain_lines, recall_curves, score_bars, score_lines
+from locheads.plotting.steps import average_beside_heads, entropy_steps, grounding_steps
 
 __all__ = [
+    "average_beside_heads",
     "effect_dots",
+    "entropy_steps",
     "finding",
     "frequency_bars",
     "frequency_sweep",
     "gain_lines",
     "grounding_grid",
+    "grounding_steps",
     "head_heatmap",
     "head_maps",
     "iou_against_frequency",
