@@ -15,8 +15,7 @@ from jaxtyping import Bool, Float
 from scipy import ndimage
 from scipy.spatial import ConvexHull
 
-from locheads.method.compiled import overlaps, threaded
-from locheads.method.criteria import ROUNDING, binarise, label_components
+from locheads.method.criteria import binarise, blocks, label_components
 from locheads.method.geometry import Window
 
 
@@ -199,9 +198,15 @@ def iou_per_head(
     Returns:
         One IoU a map; 0 where both masks are empty.
     """
-    weights = _gaussian(kernel, sigma)
-    rows, columns = (np.pad(np.arange(side), len(weights) // 2, mode="reflect") for side in maps.shape[-2:])
-    targets = target_cells(coverage).reshape(-1, *coverage.shape[-2:])
-    each = math.prod(maps.shape[coverage.ndim - 2 : -2])  # maps to a target
-    half = tuple(weights[len(weights) // 2 :].tolist())  # a tuple: its length is known when compiled
-    return threaded(overlaps, maps, targets, each, half, rows, columns, level, ROUNDING)
+    # One axis of maps and one of targets; the maps of a target follow one another.
+    stack = maps.reshape(-1, *maps.shape[-2:])  # [map row column]
+    targets = target_cells(coverage).reshape(-1, *coverage.shape[-2:])  # [target row column]
+    target_of = np.arange(len(stack)) // max(1, math.prod(maps.shape[coverage.ndim - 2 : -2]))  # [map]
+    ious = np.empty(len(stack))
+    for block in blocks(stack):
+        predicted = pseudo_mask(smooth(stack[block], kernel, sigma), level)
+        target = targets[target_of[block]]
+        common = np.count_nonzero(predicted & target, axis=(-2, -1))
+        union = np.count_nonzero(predicted | target, axis=(-2, -1))
+        ious[block] = common / np.maximum(union, 1)
+    return ious.reshape(maps.shape[:-2])
