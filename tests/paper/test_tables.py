@@ -8,6 +8,7 @@ from locheads.paper.open_choices import (
     ATTEMPTS,
     CHOICES,
     INDEPENDENT_FREQUENCIES,
+    Choice,
     choices_frame,
     independent_frame,
 )
@@ -114,7 +115,9 @@ def test_named_heads() -> None:
 
 def test_open_choices() -> None:
     table = choices_frame()
-    assert table.shape == (len(CHOICES), 3) == (11, 3) and table.index.is_unique
+    assert [answers.choice for answers in CHOICES] == list(Choice)
+    assert table.shape == (12, 3) and list(table.index) == [choice.value for choice in Choice]
+    assert table.loc["kept candidates"].str.contains("lowest entropies").all()
     assert "bug" in table.loc["passing heads", "first_release"]
     assert table.loc["logarithm", "later_rewrite"] == "natural"
 
