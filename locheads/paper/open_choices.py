@@ -191,22 +191,12 @@ ATTEMPTS = (
 )
 """Others' attempts, in %."""
 
-QWEN3_MASS_ON_OBJECT = 0.046
-"""Qwen3-VL-8B: attention mass on the object of heads selected by the last token, no better than random
-ones (withernova/incontext-research)."""
-
 
 def choices_frame() -> pd.DataFrame:
     """Returns `CHOICES` as a table: one row per choice, indexed by its name, one column per source."""
     return pd.DataFrame(CHOICES).set_index(pd.Index([str(one.choice) for one in CHOICES], name="choice"))[
         ["paper", "first_release", "later_rewrite"]
     ]
-
-
-def independent_frame() -> pd.DataFrame:
-    """Returns `INDEPENDENT_FREQUENCIES` as a table: layer, head, frequency in %, most frequent first."""
-    rows = [(layer, head, value) for (layer, head), value in INDEPENDENT_FREQUENCIES.items()]
-    return pd.DataFrame(rows, columns=["layer", "head", "frequency"])
 
 
 def named_heads_frame() -> pd.DataFrame:
