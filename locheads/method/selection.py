@@ -12,7 +12,7 @@ decimals, so that the same areas summed in another order stay a tie.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -265,7 +265,7 @@ def frequency_over_trials(
 
 
 def parse_heads(text: str) -> tuple[Head, ...]:
-    """Heads written as `"L3H2,L4H1"` (blanks do not matter), layers and heads from 0.
+    """Reads heads written as `"L3H2,L4H1"`; blanks and case do not matter, layers and heads count from 0.
 
     Raises:
         LocheadsError: The text is written otherwise.
@@ -273,5 +273,25 @@ def parse_heads(text: str) -> tuple[Head, ...]:
     parts = [re.fullmatch(r"L(\d+)H(\d+)", re.sub(r"\s", "", part).upper()) for part in text.split(",")]
     heads = tuple(Head(int(part[1]), int(part[2])) for part in parts if part)
     if len(heads) < len(parts):
-        raise LocheadsError(f"heads '{text}' are not of the form L3H2,L4H1 (layer, head, both from 0)")
+        raise LocheadsError(f"heads '{text}': write them as in L3H2,L4H1 (layer, head, both from 0)")
     return heads
+
+
+def check_heads(heads: Iterable[tuple[int, int]], layers: int, heads_per_layer: int, model: str) -> None:
+    """Checks that a model has all of these heads.
+
+    Args:
+        heads: As (layer, head), both from 0.
+        layers: Number of layers of the model.
+        heads_per_layer: Number of heads in each of them.
+        model: Name of the model, for the error.
+
+    Raises:
+        LocheadsError: A head does not exist; the first such head is named.
+    """
+    for layer, head in heads:
+        if not (0 <= layer < layers and 0 <= head < heads_per_layer):
+            raise LocheadsError(
+                f"no head L{layer}H{head}: {model} has {layers} layers of {heads_per_layer} heads; "
+                f"give layers 0 to {layers - 1} and heads 0 to {heads_per_layer - 1}"
+            )

@@ -24,6 +24,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 from locheads.errors import LocheadsError
+from locheads.method.selection import check_heads
 from locheads.model.lvlm import Lvlm
 
 ATTENTION = "locheads"
@@ -109,11 +110,7 @@ class Wanted:
         """
         if heads is None:
             return cls(dict.fromkeys(range(lvlm.layers)), None)
-        for layer, head in heads:
-            if not (0 <= layer < lvlm.layers and 0 <= head < lvlm.heads):
-                raise LocheadsError(
-                    f"no head L{layer}H{head}: there are {lvlm.layers} layers of {lvlm.heads} heads, from 0"
-                )
+        check_heads(heads, lvlm.layers, lvlm.heads, lvlm.name)
         if not heads:
             raise LocheadsError("no heads are asked for; give at least one (layer, head)")
         layers = {layer: sorted({h for of, h in heads if of == layer}) for layer, _ in heads}

@@ -30,6 +30,7 @@ from locheads.method.criteria import (
 from locheads.method.selection import Head, candidates, frequency_over_trials, top_heads
 from locheads.model.lvlm import Lvlm
 from locheads.model.segmenter import Segmenter
+from locheads.paper.open_choices import Choice
 
 Chosen = Bool[np.ndarray, "sample layer head"]
 BLOCK = 64
@@ -74,15 +75,15 @@ class Reading:
 
 @dataclass(frozen=True)
 class Alternative:
-    """One other answer to an open choice: its row of `choices.CHOICES`, the answer, and the reading."""
+    """Another answer than the paper's to an open choice, and the reading that follows from it."""
 
-    choice: str
+    choice: Choice
     answer: str
     reading: Reading = field(default_factory=Reading)
 
     @property
     def name(self) -> str:
-        """Choice and answer, as in the table and the figure."""
+        """Returns choice and answer, as tables and figures show them."""
         return f"{self.choice}: {self.answer}"
 
 
@@ -90,23 +91,23 @@ DEFAULT = "default"
 """The name of the paper's reading among the others."""
 
 ALTERNATIVES = (
-    Alternative("τ computed on", "each sample's sums", Reading(threshold_on="sample")),
-    Alternative("passing heads", "by index (the bug)", Reading(passing="index")),
-    Alternative("elbow", "curvature, literally", Reading(elbow="curvature")),
-    Alternative("binarise at", "mean + 0.001", Reading(floor=0.001)),
-    Alternative("binarise at", "2 × mean", Reading(level=2.0)),
-    Alternative("binarise at", "2 × mean + 0.001", Reading(level=2.0, floor=0.001)),
-    Alternative("component weight", "attention mass", Reading(weight="mass")),
-    Alternative("extra filter", "none, all layers in", Reading(skipped_layers=0)),
-    Alternative("extra filter", "bottom row > 0.05 out", Reading(bottom_row=0.05)),
-    Alternative("box", "all cells above the mean", Reading(keep="all")),
-    Alternative("SAM", "box + mask", Reading(prompt="box+mask")),
-    Alternative("SAM", "box + point", Reading(prompt="box+point")),
-    Alternative("SAM", "box, mask fed back once", Reading(cascade=1)),
-    Alternative("logarithm", "base 2", Reading(logarithm="2")),
-    Alternative("logarithm", "normalised", Reading(logarithm="normalised")),
-    Alternative("kept candidates", "5 of a sample", Reading(kept=5)),
-    Alternative("kept candidates", "14 of a sample", Reading(kept=14)),
+    Alternative(Choice.THRESHOLD_FROM, "each sample's sums", Reading(threshold_on="sample")),
+    Alternative(Choice.PASSING, "by index (the bug)", Reading(passing="index")),
+    Alternative(Choice.ELBOW, "curvature, literally", Reading(elbow="curvature")),
+    Alternative(Choice.BINARISE, "mean + 0.001", Reading(floor=0.001)),
+    Alternative(Choice.BINARISE, "2 × mean", Reading(level=2.0)),
+    Alternative(Choice.BINARISE, "2 × mean + 0.001", Reading(level=2.0, floor=0.001)),
+    Alternative(Choice.WEIGHT, "attention mass", Reading(weight="mass")),
+    Alternative(Choice.FILTER, "none, all layers in", Reading(skipped_layers=0)),
+    Alternative(Choice.FILTER, "bottom row > 0.05 out", Reading(bottom_row=0.05)),
+    Alternative(Choice.BOX, "all cells above the mean", Reading(keep="all")),
+    Alternative(Choice.SAM, "box + mask", Reading(prompt="box+mask")),
+    Alternative(Choice.SAM, "box + point", Reading(prompt="box+point")),
+    Alternative(Choice.SAM, "box, mask fed back once", Reading(cascade=1)),
+    Alternative(Choice.LOGARITHM, "base 2", Reading(logarithm="2")),
+    Alternative(Choice.LOGARITHM, "normalised", Reading(logarithm="normalised")),
+    Alternative(Choice.KEPT, "5 of a sample", Reading(kept=5)),
+    Alternative(Choice.KEPT, "14 of a sample", Reading(kept=14)),
 )
 """Each choice answered otherwise, all else as in the paper; those that need no capture of their own."""
 

@@ -18,6 +18,7 @@ from locheads.evaluation.evaluate import Variant, evaluate_variants
 from locheads.model.loading import varied
 from locheads.model.lvlm import Lvlm
 from locheads.model.segmenter import Segmenter
+from locheads.paper.open_choices import Choice
 from locheads.profiling.profile import judged
 
 
@@ -63,10 +64,10 @@ def squares(lvlm: Lvlm, variant: Variant) -> dict[str, tuple[Lvlm, Variant]]:
     pad = varied(lvlm, fit="pad")
     as_if = Variant(variant.heads, scaled_as="stretch")
     return {
-        "image to square: pad": (pad, variant),
-        "image to square: stretch": (varied(lvlm, fit="stretch"), variant),
-        "image to square: centre crop": (varied(lvlm, fit="crop"), variant),
-        "image to square: pad, scaled as if stretched": (pad, as_if),
+        f"{Choice.SQUARE}: pad": (pad, variant),
+        f"{Choice.SQUARE}: stretch": (varied(lvlm, fit="stretch"), variant),
+        f"{Choice.SQUARE}: centre crop": (varied(lvlm, fit="crop"), variant),
+        f"{Choice.SQUARE}: pad, scaled as if stretched": (pad, as_if),
     }
 
 

@@ -187,7 +187,12 @@ def test_maps_of_all_of_none_and_of_some_heads(lvlm: Lvlm, samples: list[Sample]
         profile(lvlm, samples, tmp_path / "some", maps="all")
     with pytest.raises(LocheadsError, match="no head L12H0"):
         profile(lvlm, samples, tmp_path / "new", maps=[(12, 0)])
-    with pytest.raises(LocheadsError, match="L3H2,L4H1"):
+
+
+def test_whose_maps_to_keep_is_read_like_the_heads_of_ground() -> None:
+    assert store.kept_heads("all") == "all" and store.kept_heads("none") == "none"
+    assert store.kept_heads("l3 h2, L0H7") == ((3, 2), (0, 7))
+    with pytest.raises(LocheadsError, match="maps '3,2': give all, none, or heads as in L3H2,L4H1"):
         store.kept_heads("3,2")
 
 
