@@ -264,6 +264,7 @@ def test_images_of_several_grids_are_refused(
     assert not (tmp_path / "store").exists()
 
 
+@pytest.mark.slow
 def test_a_killed_run_is_taken_up_and_ends_as_an_undisturbed_one(
     lvlm: Lvlm, samples: list[Sample], tmp_path: Path
 ) -> None:
@@ -284,6 +285,7 @@ def test_a_killed_run_is_taken_up_and_ends_as_an_undisturbed_one(
     assert bytes_of(tmp_path / "killed") == bytes_of(tmp_path / "whole")
 
 
+@pytest.mark.slow
 def test_a_cluster_that_loses_a_worker_writes_the_same_store(
     lvlm: Lvlm, samples: list[Sample], tmp_path: Path
 ) -> None:
