@@ -59,7 +59,7 @@ doctests: $(INSTALLED)
 ## as in `make study`, since their number moves the last digits of results; idle ones sleep.
 nbval: data
 	$(BIN)/pytest $(NBVAL) $(SHARED_STORES)
-	OMP_WAIT_POLICY=PASSIVE $(TWO_AT_ONCE) --no-loadscope-reorder $(NBVAL) $(filter-out $(SHARED_STORES),$(wildcard notebooks/[0-9]*.ipynb))
+	OMP_WAIT_POLICY=PASSIVE $(TWO_AT_ONCE) --no-loadscope-reorder $(NBVAL) $(filter-out $(SHARED_STORES),$(sort $(wildcard notebooks/[0-9]*.ipynb)))
 
 bench: $(INSTALLED)
 	$(BIN)/python benchmarks/analysis.py
