@@ -55,6 +55,17 @@ def capture(
     Raises:
         LocheadsError: From `Lvlm.encode`, for an expression that cannot be used; there is no such head; or
             the grids of the images differ (`capture_each` takes them).
+
+    Examples:
+        One map of the specimen, of layer 3, head 0:
+
+        >>> from locheads.model.loading import load_lvlm
+        >>> scene = Image.new("RGB", (96, 96), "white")
+        >>> maps = capture(load_lvlm("specimen"), [scene], ["the red ring"], heads=[(3, 0)])
+        >>> tuple(maps.shape)
+        (1, 1, 24, 24)
+        >>> bool(0 <= maps.min() and maps.sum() < 1)
+        True
     """
     maps = capture_each(lvlm, images, expressions, heads)
     grids = sorted({f"{one.shape[-2]}×{one.shape[-1]}" for one in maps})
@@ -69,7 +80,14 @@ def capture(
 def capture_each(
     lvlm: Lvlm, images: Sequence[Image.Image], expressions: Sequence[str], heads: Heads | None = None
 ) -> list[Float[torch.Tensor, "*heads row column"]]:
-    """As `capture`, one tensor an image, whose grids may differ."""
+    """As `capture`, one tensor an image, whose grids may differ.
+
+    Examples:
+        >>> from locheads.model.loading import load_lvlm
+        >>> scene = Image.new("RGB", (96, 96), "white")
+        >>> [tuple(maps.shape) for maps in capture_each(load_lvlm("specimen"), [scene], ["the red ring"])]
+        [(12, 8, 24, 24)]
+    """
     wanted = Wanted.of(lvlm, heads)
     encoded = lvlm.encode(images, expressions)
     inputs = dict(encoded.inputs)
@@ -84,7 +102,12 @@ def capture_each(
 
 
 def on_host(maps: Sequence[Float[torch.Tensor, "*heads row column"]]) -> list[torch.Tensor]:
-    """The maps in main memory, single precision, with one wait for a CUDA device, not one a tensor."""
+    """The maps in main memory, single precision, with one wait for a CUDA device, not one a tensor.
+
+    Examples:
+        >>> on_host([torch.tensor([[0.25, 0.5]], dtype=torch.float16)])
+        [tensor([[0.2500, 0.5000]])]
+    """
     ready = [one.float() for one in maps]
     if not any(one.is_cuda for one in ready):
         return [one.cpu() for one in ready]

@@ -19,6 +19,8 @@ from PIL import Image
 from locheads import cli
 from locheads.run import outputs
 
+pytestmark = pytest.mark.slow
+
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
 PARAMETERS = 'world = "specimen"  # world\nscale = 1.0  # factor\n'

@@ -20,7 +20,7 @@ import xarray as xr
 import zarr
 from PIL import Image
 
-from locheads.data.samples import Sample
+from locheads.data.samples import Sample, by_image
 from locheads.errors import LocheadsError
 from locheads.method.criteria import attention_sum, spatial_entropy
 from locheads.method.grounding import iou_per_head
@@ -141,13 +141,13 @@ def test_the_store_holds_what_the_criteria_say(lvlm: Lvlm, samples: list[Sample]
 
 
 def test_samples_of_an_image_lie_in_one_part_in_any_order(samples: list[Sample]) -> None:
-    order = store.by_image(samples, 4)
+    order = by_image(samples, 4)
     assert sorted(order) == list(range(len(samples)))
     parts = [{IMAGES[i] for i in order[start : start + 4]} for start in range(0, len(order), 4)]
     assert all(sum(image in part for part in parts) == 1 for image in set(IMAGES))
     crowded = [replace(sample, image_id="one") for sample in samples[:6]]
-    assert store.by_image(crowded, 4) == [0, 1, 2, 3, 4, 5]
-    assert store.by_image([replace(s, image_id=s.sample_id) for s in samples], 4) == list(range(11))
+    assert by_image(crowded, 4) == [0, 1, 2, 3, 4, 5]
+    assert by_image([replace(s, image_id=s.sample_id) for s in samples], 4) == list(range(11))
 
 
 def test_nothing_done_is_done_again(
@@ -269,6 +269,7 @@ def test_images_of_several_grids_are_refused(
     assert not (tmp_path / "store").exists()
 
 
+@pytest.mark.slow
 def test_a_killed_run_is_taken_up_and_ends_as_an_undisturbed_one(
     lvlm: Lvlm, samples: list[Sample], tmp_path: Path
 ) -> None:
@@ -289,6 +290,7 @@ def test_a_killed_run_is_taken_up_and_ends_as_an_undisturbed_one(
     assert bytes_of(tmp_path / "killed") == bytes_of(tmp_path / "whole")
 
 
+@pytest.mark.slow
 def test_a_cluster_that_loses_a_worker_writes_the_same_store(
     lvlm: Lvlm, samples: list[Sample], tmp_path: Path
 ) -> None:
