@@ -1,6 +1,6 @@
-"""Pictures that are not square, cut from square ones, so that ways of making them square can be compared.
+"""Crops oblong images from square ones, so that ways of making images square can be compared.
 
-The cut is of whole pixels, and box and mask are cut with it, so nothing is resampled and nothing estimated.
+Crops are of whole pixels, and box and mask are cropped along, so nothing is resampled or estimated.
 """
 
 from __future__ import annotations
@@ -19,12 +19,14 @@ Region = tuple[int, int, int, int]
 
 
 def oblong(sample: Sample, share: float = 0.6, wide: bool = True) -> Sample:
-    """A band of a square picture that holds the whole object at its relative place; others stay as they are.
+    """Crops a square image to a band that keeps the whole object at its relative position.
+
+    Images that are not square are returned unchanged.
 
     Args:
-        sample: With box.
-        share: Of the cut edge, how much is kept, in (0, 1]; more where the object is larger.
-        wide: Cut the height (a wide picture), or else the width (a tall one).
+        sample: A sample with a box.
+        share: Share of the cropped edge that is kept, in (0, 1]; more if the object is larger.
+        wide: Crop the height (giving a wide image), or else the width (giving a tall one).
 
     Raises:
         ValueError: The share is not in (0, 1], or the sample has no box.
@@ -41,10 +43,10 @@ def oblong(sample: Sample, share: float = 0.6, wide: bool = True) -> Sample:
 
 
 def band(low: float, high: float, edge: int, share: float) -> tuple[int, int]:
-    """Whole pixels [start, stop) of an edge: `share` of it, with [low, high) inside.
+    """Returns the interval [start, stop) of pixels that keeps `share` of an edge and all of [low, high).
 
-    The middle of [low, high) lies where it lay, relative to the edge, as far as the object allows: what was
-    on the left stays on the left. All pixels that [low, high) touches are kept, however small the share.
+    The centre of [low, high) keeps its position relative to the edge, as far as possible: what was on the
+    left stays on the left. All pixels that [low, high) touches are kept, however small the share.
     """
     first, last = max(0, int(np.floor(low))), min(edge, int(np.ceil(high)))
     length = max(round(share * edge), last - first)
@@ -54,9 +56,9 @@ def band(low: float, high: float, edge: int, share: float) -> tuple[int, int]:
 
 
 def cut(sample: Sample, region: Region) -> Sample:
-    """The part of a sample inside a region of whole pixels, (x0, y0, x1, y1), half-open.
+    """Crops a sample to a half-open region (x0, y0, x1, y1) of whole pixels.
 
-    Image, box and masks are those of the part; the image is made when it is asked for.
+    Box and masks are cropped here, the image when it is accessed.
     """
     x0, y0, x1, y1 = region
     names = f"@{x0},{y0},{x1},{y1}"

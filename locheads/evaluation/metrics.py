@@ -133,7 +133,7 @@ def spearman(
     seed: int = 0,
     confidence: float = 0.95,
 ) -> Correlation:
-    """Computes Spearman's rank correlation (ties by mean rank), its p-value (t-distribution) and its interval.
+    """Computes Spearman's rank correlation (ties by mean rank), its p-value (t-distribution) and interval.
 
     The paper correlates the selection frequency of heads with their mean IoU.
 
