@@ -60,12 +60,12 @@ def _model(values: Mapping[str, Any], root: Path) -> str:
     if name in SPECIMENS:
         return f"{name}, in the repository"
     if (root / name).is_dir():
-        return f"{name}, a folder that is there"
+        return f"{name}, a local folder"
     at = f"{name} at {revision or 'main, not pinned'}"
     if isinstance(try_to_load_from_cache(name, "config.json", revision=revision), str):
         return f"{at}, in the hub's cache"
     known = MODELS.get(name)
-    size = f"{known.parameters * known.weight_bytes / GB:.1f} GB" if known else "of a size not known here"
+    size = f"{known.parameters * known.weight_bytes / GB:.1f} GB" if known else "unknown size"
     return f"{at}, not here: {size} from the hub at the first run"
 
 
@@ -74,10 +74,10 @@ def _segmenter(name: str, root: Path) -> str:
         return "specimen, in the repository"
     path = root / name
     if path.exists():
-        return f"{name}, there"
+        return f"{name}, found"
     known = SEGMENTERS.get(path.name)
     if known is None:
-        return f"{name}, not here, or a name on the hub"
+        return f"{name}, not found locally; possibly a name on the hub"
     source = f"{known.file_bytes / GB:.1f} GB from {SEGMENTER_SOURCE}{path.name}"
     return f"{name}, missing: put {source} there"
 
@@ -86,7 +86,7 @@ def _data(name: str, root: Path) -> str:
     if name == "specimen":
         return "specimen, written at the first run (51 MB)"
     if (root / name).exists():
-        return f"{name}, there"
+        return f"{name}, found"
     return f"{name}, missing: {DATA_SOURCE}"
 
 
@@ -94,7 +94,7 @@ def _memory(values: Mapping[str, Any]) -> str:
     """Estimates GPU memory: the weights, and a few copies of the widest layer's activations of one batch."""
     known = _known(values)
     if known is None:
-        return "not known here for this model"
+        return "unknown for this model"
     weights = known.parameters * BYTES.get(str(values.get("dtype")), 4)
     segmenter = SEGMENTERS.get(Path(str(values.get("segmenter"))).name)
     sam = segmenter.parameters * 4 + 3 * GB if segmenter else 0.0
