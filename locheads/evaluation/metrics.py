@@ -1,4 +1,4 @@
-"""How good a box, a mask or a ranking is: IoU, Acc@0.5, cIoU, gIoU, and Spearman's rho with an interval.
+"""Metrics of boxes, masks and rankings: IoU, Acc@0.5, cIoU, gIoU, and Spearman's rho with an interval.
 
 Scores are shares in [0, 1]; the paper prints percent. Intervals are bootstrap percentile intervals.
 """
@@ -17,7 +17,7 @@ _BLOCK = 2**22  # values resampled at a time: bounds the memory, not the result
 
 @dataclass(frozen=True)
 class Interval:
-    """A bootstrap interval; both ends are NaN when no resample had a value."""
+    """A bootstrap interval; both ends are NaN if the statistic was NaN for every resample."""
 
     low: float
     high: float
@@ -36,19 +36,19 @@ class Correlation:
 
 @dataclass(frozen=True, eq=False)
 class Overlap:
-    """Pixels that two masks share and pixels that either has, one value a pair."""
+    """Areas in pixels of the intersection and the union of two masks, one value per pair of masks."""
 
     intersection: Int[np.ndarray, "*batch"]
     union: Int[np.ndarray, "*batch"]
 
     @property
     def iou(self) -> Float[np.ndarray, "*batch"]:
-        """Intersection over union; 1 where both masks are empty, as LISA's evaluation counts it."""
+        """Returns intersection over union; 1 where both masks are empty, as LISA's evaluation counts it."""
         return np.where(self.union > 0, self.intersection / np.maximum(self.union, 1), 1.0)
 
 
 def box_iou(a: Real[np.ndarray, "n 4"], b: Real[np.ndarray, "n 4"]) -> Float[np.ndarray, " n"]:
-    """IoU of box i of `a` with box i of `b`, xyxy and half-open; 0 where neither has an area."""
+    """Computes the IoU of box i of `a` with box i of `b`, xyxy and half-open; 0 where neither has an area."""
     sides = np.minimum(a[:, 2:], b[:, 2:]) - np.maximum(a[:, :2], b[:, :2])
     common = np.maximum(sides, 0).prod(axis=1)
     union = _box_area(a) + _box_area(b) - common
@@ -62,7 +62,7 @@ def _box_area(boxes: Real[np.ndarray, "n 4"]) -> Real[np.ndarray, " n"]:
 def mask_overlap(
     a: Bool[np.ndarray, "*batch height width"], b: Bool[np.ndarray, "*batch height width"]
 ) -> Overlap:
-    """Counts the pixels in both masks and in either."""
+    """Counts the pixels of the intersection and the union of two masks."""
     return Overlap(
         intersection=np.asarray(np.count_nonzero(a & b, axis=(-2, -1))),
         union=np.asarray(np.count_nonzero(a | b, axis=(-2, -1))),
@@ -72,26 +72,26 @@ def mask_overlap(
 def mask_iou(
     a: Bool[np.ndarray, "*batch height width"], b: Bool[np.ndarray, "*batch height width"]
 ) -> Float[np.ndarray, "*batch"]:
-    """IoU of mask with mask; 1 where both are empty."""
+    """Computes the IoU of two masks; 1 where both are empty."""
     return mask_overlap(a, b).iou
 
 
 def accuracy(ious: Float[np.ndarray, " n"], at: float = 0.5) -> float:
-    """The share of samples whose IoU is at least `at`: Acc@0.5, the score of REC.
+    """Returns the share of samples whose IoU is at least `at`: Acc@0.5, the score of REC.
 
     Raises:
-        ValueError: When there is no sample.
+        ValueError: There is no sample.
     """
     return _mean(ious >= at)
 
 
 def ciou(intersections: Real[np.ndarray, " n"], unions: Real[np.ndarray, " n"]) -> float:
-    """Cumulative IoU: the sum of intersections over the sum of unions. Large objects weigh most.
+    """Computes the cumulative IoU (cIoU), the score of RES: summed intersections over summed unions.
 
-    The score of RES.
+    Large objects weigh most.
 
     Raises:
-        ValueError: When the unions sum to nothing.
+        ValueError: The unions sum to 0.
     """
     if unions.sum() <= 0:
         raise ValueError("the cumulative IoU needs a union that is not empty")
@@ -99,7 +99,7 @@ def ciou(intersections: Real[np.ndarray, " n"], unions: Real[np.ndarray, " n"]) 
 
 
 def giou(ious: Float[np.ndarray, " n"]) -> float:
-    """The mean of the samples' IoUs, which ReasonSeg calls gIoU (not the *generalised* IoU of boxes).
+    """Returns the mean of the samples' IoUs, which ReasonSeg calls gIoU (not the *generalised* IoU of boxes).
 
     Raises:
         ValueError: When there is no sample.
@@ -108,11 +108,11 @@ def giou(ious: Float[np.ndarray, " n"]) -> float:
 
 
 def average_recall(ious: Float[np.ndarray, " n"]) -> float:
-    """The area under the share of samples whose IoU is at least t, over t from 0 to 1.
+    """Computes the average recall: the area under the recall curve over IoU thresholds from 0 to 1.
 
-    The score of Panoptic Narrative Grounding (arXiv 2109.04988), which adds up the curve in small steps. The
-    area under the shares is the mean of what is counted: the average recall of a set of phrases is exactly
-    their mean IoU, and so it is computed.
+    This is the score of Panoptic Narrative Grounding (arXiv 2109.04988), which sums the curve in small steps.
+    Recall at threshold t is the share of samples whose IoU is at least t, so the area under the curve is
+    exactly the mean IoU, and is computed as such.
 
     Raises:
         ValueError: When there is no sample.
@@ -133,24 +133,24 @@ def spearman(
     seed: int = 0,
     confidence: float = 0.95,
 ) -> Correlation:
-    """Spearman's rank correlation, ties by mean rank, with p-value (t-distribution) and bootstrap interval.
+    """Computes Spearman's rank correlation (ties by mean rank), its p-value (t-distribution) and interval.
 
     The paper correlates the selection frequency of heads with their mean IoU.
 
     Args:
         x: The first value of each pair, finite.
         y: The second value of each pair, finite.
-        resamples: How often the pairs are drawn anew for the interval. A draw in which x or y is constant has
-            no correlation and is left out.
-        seed: Of the draws.
-        confidence: Of the interval.
+        resamples: Number of bootstrap resamples of the pairs. A resample in which x or y is constant has no
+            correlation and is dropped.
+        seed: Seed of the resamples.
+        confidence: Confidence level of the interval.
 
     Returns:
-        The correlation. All four values are NaN where there is none: fewer than three pairs, or a constant
-        side.
+        The correlation. All four values are NaN if it is undefined: fewer than three pairs, or x or y is
+        constant.
 
     Raises:
-        ValueError: When a value is not finite.
+        ValueError: A value is not finite.
     """
     if not (np.isfinite(x).all() and np.isfinite(y).all()):
         raise ValueError("a rank correlation needs finite values")
@@ -164,7 +164,7 @@ def spearman(
 
 
 def _rank_correlation(pairs: Real[np.ndarray, "resample n 2"]) -> Float[np.ndarray, " resample"]:
-    """Spearman's rho of each resample; NaN where one side is constant."""
+    """Computes Spearman's rho of each resample; NaN where x or y is constant."""
     ranks = stats.rankdata(pairs, axis=1)
     ranks -= ranks.mean(axis=1, keepdims=True)
     x, y = ranks[..., 0], ranks[..., 1]
@@ -173,7 +173,7 @@ def _rank_correlation(pairs: Real[np.ndarray, "resample n 2"]) -> Float[np.ndarr
 
 
 def resample_means(values: Real[np.ndarray, "resample n"]) -> Float[np.ndarray, " resample"]:
-    """The mean of each resample."""
+    """Returns the mean of each resample."""
     return values.mean(axis=1)
 
 
@@ -184,18 +184,18 @@ def bootstrap_interval(
     seed: int = 0,
     confidence: float = 0.95,
 ) -> Interval:
-    """The bootstrap percentile interval of a statistic of `n` samples.
+    """Computes the bootstrap percentile interval of a statistic of `n` samples.
 
     Args:
-        values: One value a sample, or one row (an intersection and a union, say).
-        statistic: From `[resample n ...]` to `[resample]`, the mean by default. Resamples for which it is NaN
-            are left out.
-        resamples: How often `n` samples are drawn with replacement.
-        seed: Of the draws; same seed, same interval.
-        confidence: Of the interval.
+        values: One value per sample, or one row per sample (an intersection and a union, say).
+        statistic: Function from `[resample n ...]` to `[resample]`, the mean by default. Resamples for which
+            it is NaN are dropped.
+        resamples: Number of resamples, each of `n` samples drawn with replacement.
+        seed: Seed of the resamples; the same seed gives the same interval.
+        confidence: Confidence level of the interval.
 
     Raises:
-        ValueError: When there is no sample.
+        ValueError: There is no sample.
     """
     if len(values) == 0:
         raise ValueError("a bootstrap needs at least one sample")
@@ -222,21 +222,22 @@ def paired_difference_interval(
     seed: int = 0,
     confidence: float = 0.95,
 ) -> Interval:
-    """The bootstrap percentile interval of `statistic(a) - statistic(b)`, both of the same drawn samples.
+    """Computes the paired bootstrap percentile interval of `statistic(a) - statistic(b)`.
 
-    Where two ways of grounding succeed and fail on the same samples, what they share cancels: the interval
-    is narrower than that of either. If it does not hold 0, the two differ by more than the choice of samples.
+    Each resample draws the same samples for both. Where two methods succeed and fail on the same samples,
+    their common variation cancels, and the interval is narrower than that of either. If it excludes 0, the
+    difference is larger than the choice of samples explains.
 
     Args:
-        a: One value or row a sample.
-        b: Likewise, of the same samples in the same order.
-        statistic: As in `bootstrap_interval`, like the following.
-        resamples: How often the samples are drawn.
-        seed: Of the draws.
-        confidence: Of the interval.
+        a: One value or row per sample.
+        b: One value or row per sample, of the same samples in the same order.
+        statistic: As in `bootstrap_interval`.
+        resamples: Number of resamples.
+        seed: Seed of the resamples.
+        confidence: Confidence level of the interval.
 
     Raises:
-        ValueError: When there is no sample.
+        ValueError: There is no sample.
     """
     pairs = np.stack([a, b], axis=1)
     return bootstrap_interval(

@@ -1,7 +1,7 @@
-"""The figures: each takes results and gives a matplotlib figure, colour-blind safe.
+"""Draws the figures: each function takes results and returns a matplotlib figure, colour-blind safe.
 
-Those of heads, of models, of grounding and of scores are gathered here; those of heads carried to other data
-and of what fails are in `locheads.plotting.failures`.
+Figures of heads, models, grounding and scores are exported here; those of transfer between data sets and of
+failures are in `locheads.plotting.failures`.
 """
 
 from locheads.plotting.finding import finding
