@@ -13,8 +13,8 @@ from locheads.data.manifest import read_manifest
 from locheads.data.narratives import read_narratives
 from locheads.data.reasonseg import read_reasonseg
 from locheads.data.refcoco import SPLIT_BY, read_objects, read_refcoco
-from locheads.errors import LocheadsError, LocheadsWarning
 from locheads.data.samples import Box, LazySamples, Sample
+from locheads.errors import LocheadsError, LocheadsWarning
 
 __all__ = [
     "DATASETS",

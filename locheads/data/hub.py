@@ -24,8 +24,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from locheads.data.refcoco import IMAGES, SPLIT_BY, coco_sample, explaining
-from locheads.errors import LocheadsError
 from locheads.data.samples import LazySamples, Sample, read_size
+from locheads.errors import LocheadsError
 
 if TYPE_CHECKING:
     from datasets import Dataset

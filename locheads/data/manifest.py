@@ -26,8 +26,6 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from locheads.errors import LocheadsError
-from locheads.files import replacing
 from locheads.data.samples import (
     Box,
     LazySamples,
@@ -38,6 +36,8 @@ from locheads.data.samples import (
     read_size,
     tight_box,
 )
+from locheads.errors import LocheadsError
+from locheads.files import replacing
 
 _KEPT = ("ignored", "is_sentence", "phrase", "is_plural", "is_thing")
 """Fields of a sample that are written unchanged, if the data set has them."""

@@ -26,8 +26,8 @@ import numpy as np
 from jaxtyping import Int
 from PIL import Image
 
-from locheads.errors import LocheadsError
 from locheads.data.samples import LazySamples, Sample, encode_mask, tight_box
+from locheads.errors import LocheadsError
 
 SPLITS = ("train", "val")
 

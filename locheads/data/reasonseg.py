@@ -24,8 +24,8 @@ import numpy as np
 from jaxtyping import Bool
 from PIL import Image, ImageDraw
 
-from locheads.errors import LocheadsError
 from locheads.data.samples import LazySamples, Sample, encode_mask, read_size, tight_box
+from locheads.errors import LocheadsError
 
 
 def read_reasonseg(root: Path, split: str, first: bool = False) -> LazySamples:

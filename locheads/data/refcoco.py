@@ -20,8 +20,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from locheads.errors import LocheadsError
 from locheads.data.samples import Box, LazySamples, Sample
+from locheads.errors import LocheadsError
 
 SPLIT_BY = {"refcoco": "unc", "refcoco+": "unc", "refcocog": "umd"}
 """Data set → author of the splits that the paper reports."""

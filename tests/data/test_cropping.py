@@ -67,7 +67,9 @@ def test_an_object_larger_than_the_share_is_kept_whole(sample):
     assert part.size == (6, 20) and part.mask.sum() == sample.mask.sum()
 
 
-@pytest.mark.parametrize(("region", "square"), [((0, 0, 20, 12), (4, 0, 16, 12)), ((1, 0, 8, 20), (0, 6, 7, 13))])
+@pytest.mark.parametrize(
+    ("region", "square"), [((0, 0, 20, 12), (4, 0, 16, 12)), ((1, 0, 8, 20), (0, 6, 7, 13))]
+)
 def test_the_central_square_is_what_a_centre_crop_leaves(sample, region, square):
     part = cut(sample, region)
     x0, y0, x1, y1 = central_square(part)

@@ -19,11 +19,11 @@ import numpy as np
 from PIL import Image
 
 from locheads.data.refcoco import IMAGES, SPLIT_BY
-from locheads.errors import LocheadsError
 from locheads.data.scenes import expressions, layouts, narratives, outlines, scenes
 from locheads.data.scenes.expressions import STYLES, refer
 from locheads.data.scenes.layouts import ReferSet, annotation, as_json, image_entry, labelme_entry
 from locheads.data.scenes.scenes import ROUND, SHAPES, Scene, draw_scene
+from locheads.errors import LocheadsError
 
 Sizes = Mapping[str, Mapping[str, int]]
 
@@ -37,7 +37,7 @@ SIZES: Sizes = {
 """Images by data set and split; each has one or two expressions for one or two of its objects, or (PNG) a
 narrative."""
 
-ROOT = Path(__file__).parents[2] / "data" / "specimen"
+ROOT = Path(__file__).resolve().parents[3] / "data" / "specimen"
 MARKER = "specimen.json"
 """Name of the file that records recipe, seed and sizes of a folder."""
 
