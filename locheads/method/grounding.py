@@ -1,4 +1,4 @@
-"""Grounds an expression (paper, Section 4): from the maps of k heads to a pseudo-mask, a hull and a box.
+"""Grounds an expression: from the maps of k heads to a pseudo-mask, a hull and a box.
 
 Each map is smoothed with a Gaussian, the maps are summed, the sum is binarised above its mean, and the
 component with the largest convex hull gives the box.

@@ -1,4 +1,4 @@
-"""Selects localization heads from the criteria (paper, Section 3): candidates, frequency, top-k; greedy.
+"""Selects localization heads from the criteria: candidates, frequency, top-k; greedy.
 
 Layers and heads count from 0. Of every sample, the heads that pass the threshold on the attention sum are
 ranked by spatial entropy, lowest first, and the first ten are its candidates; a head's selection frequency is
@@ -141,7 +141,7 @@ def candidates(
         sums: Attention sums.
         entropies: Spatial entropies; a head whose entropy is infinite or NaN is never chosen by entropy.
         threshold: The least attention sum, tau; a head equal to it (to one part in a million) passes.
-        kept: How many heads a sample keeps; fewer where fewer are eligible.
+        kept: How many heads each sample keeps; fewer where fewer are eligible.
         skipped_layers: How many of the first layers are left out.
         use: `both` is the paper; `attention_sum` keeps the largest sums among those that pass; `entropy`
             keeps the lowest entropies of all heads, passing or not (Table 5).
