@@ -1,4 +1,4 @@
-"""The two criteria that find localization heads (paper, Section 3): attention sum and spatial entropy.
+"""Computes the two criteria of the paper that find localization heads: attention sum and spatial entropy.
 
 A map is one head's attention from the last text token to the image tokens, reshaped to `rows x columns`; its
 values are not negative. Every function takes any number of leading axes (samples, layers, heads) and treats
