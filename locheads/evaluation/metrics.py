@@ -1,8 +1,4 @@
-<<<<<<< HEAD
-"""Metrics of boxes, masks and rankings: IoU, Acc@0.5, cIoU, gIoU, and Spearman's rho with an interval.
-=======
 """Scores boxes, masks and rankings: IoU, Acc@0.5, cIoU, gIoU, and Spearman's rho with an interval.
->>>>>>> criteria
 
 Scores are shares in [0, 1]; the paper prints percent. Intervals are bootstrap percentile intervals.
 """
@@ -21,11 +17,7 @@ _BLOCK = 2**22  # values resampled at a time: bounds the memory, not the result
 
 @dataclass(frozen=True)
 class Interval:
-<<<<<<< HEAD
-    """A bootstrap interval; both ends are NaN if the statistic was NaN for every resample."""
-=======
     """Holds a bootstrap interval; both ends are NaN when no resample had a value."""
->>>>>>> criteria
 
     low: float
     high: float
@@ -44,11 +36,7 @@ class Correlation:
 
 @dataclass(frozen=True, eq=False)
 class Overlap:
-<<<<<<< HEAD
-    """Areas in pixels of the intersection and the union of two masks, one value per pair of masks."""
-=======
     """Holds the pixels that two masks share and those that either has, one value per pair."""
->>>>>>> criteria
 
     intersection: Int[np.ndarray, "*batch"]
     union: Int[np.ndarray, "*batch"]
@@ -60,9 +48,6 @@ class Overlap:
 
 
 def box_iou(a: Real[np.ndarray, "n 4"], b: Real[np.ndarray, "n 4"]) -> Float[np.ndarray, " n"]:
-<<<<<<< HEAD
-    """Computes the IoU of box i of `a` with box i of `b`, xyxy and half-open; 0 where neither has an area."""
-=======
     """Computes the IoU of box i of `a` with box i of `b`, xyxy and half-open; 0 where neither has an area.
 
     Example:
@@ -70,7 +55,6 @@ def box_iou(a: Real[np.ndarray, "n 4"], b: Real[np.ndarray, "n 4"]) -> Float[np.
         >>> box_iou(a, b).round(3).tolist()
         [0.333, 0.0]
     """
->>>>>>> criteria
     sides = np.minimum(a[:, 2:], b[:, 2:]) - np.maximum(a[:, :2], b[:, :2])
     common = np.maximum(sides, 0).prod(axis=1)
     union = _box_area(a) + _box_area(b) - common
@@ -85,9 +69,6 @@ def _box_area(boxes: Real[np.ndarray, "n 4"]) -> Real[np.ndarray, " n"]:
 def mask_overlap(
     a: Bool[np.ndarray, "*batch height width"], b: Bool[np.ndarray, "*batch height width"]
 ) -> Overlap:
-<<<<<<< HEAD
-    """Counts the pixels of the intersection and the union of two masks."""
-=======
     """Counts the pixels in both masks and in either.
 
     Example:
@@ -95,7 +76,6 @@ def mask_overlap(
         >>> int(found.intersection), int(found.union)
         (1, 3)
     """
->>>>>>> criteria
     return Overlap(
         intersection=np.asarray(np.count_nonzero(a & b, axis=(-2, -1))),
         union=np.asarray(np.count_nonzero(a | b, axis=(-2, -1))),
@@ -105,9 +85,6 @@ def mask_overlap(
 def mask_iou(
     a: Bool[np.ndarray, "*batch height width"], b: Bool[np.ndarray, "*batch height width"]
 ) -> Float[np.ndarray, "*batch"]:
-<<<<<<< HEAD
-    """Computes the IoU of two masks; 1 where both are empty."""
-=======
     """Computes the IoU of mask with mask; 1 where both are empty.
 
     Example:
@@ -115,17 +92,10 @@ def mask_iou(
         >>> mask_iou(a, b).tolist()
         [0.5, 1.0]
     """
->>>>>>> criteria
     return mask_overlap(a, b).iou
 
 
 def accuracy(ious: Float[np.ndarray, " n"], at: float = 0.5) -> float:
-<<<<<<< HEAD
-    """Returns the share of samples whose IoU is at least `at`: Acc@0.5, the score of REC.
-
-    Raises:
-        ValueError: There is no sample.
-=======
     """Computes the share of samples whose IoU is at least `at`: Acc@0.5, the score of REC.
 
     Raises:
@@ -134,30 +104,21 @@ def accuracy(ious: Float[np.ndarray, " n"], at: float = 0.5) -> float:
     Example:
         >>> accuracy(np.array([0.5, 0.49, 0.9, 0.0]))
         0.5
->>>>>>> criteria
     """
     return _mean(ious >= at)
 
 
 def ciou(intersections: Real[np.ndarray, " n"], unions: Real[np.ndarray, " n"]) -> float:
-<<<<<<< HEAD
-    """Computes the cumulative IoU (cIoU), the score of RES: summed intersections over summed unions.
-=======
     """Computes the cumulative IoU, the sum of intersections over the sum of unions. Large objects weigh most.
->>>>>>> criteria
 
-    Large objects weigh most.
+    The score of RES.
 
     Raises:
-<<<<<<< HEAD
-        ValueError: The unions sum to 0.
-=======
         ValueError: When the unions sum to 0.
 
     Example:
         >>> round(ciou(np.array([1, 90]), np.array([2, 100])), 3)
         0.892
->>>>>>> criteria
     """
     if unions.sum() <= 0:
         raise ValueError("the cumulative IoU needs a union that is not empty")
@@ -165,11 +126,7 @@ def ciou(intersections: Real[np.ndarray, " n"], unions: Real[np.ndarray, " n"]) 
 
 
 def giou(ious: Float[np.ndarray, " n"]) -> float:
-<<<<<<< HEAD
-    """Returns the mean of the samples' IoUs, which ReasonSeg calls gIoU (not the *generalised* IoU of boxes).
-=======
     """Computes the mean of the samples' IoUs, ReasonSeg's gIoU (not the *generalised* IoU of boxes).
->>>>>>> criteria
 
     Raises:
         ValueError: When there is no sample.
@@ -182,15 +139,11 @@ def giou(ious: Float[np.ndarray, " n"]) -> float:
 
 
 def average_recall(ious: Float[np.ndarray, " n"]) -> float:
-<<<<<<< HEAD
-    """Computes the average recall: the area under the recall curve over IoU thresholds from 0 to 1.
-=======
     """Computes the area under the share of samples whose IoU is at least t, over t from 0 to 1.
->>>>>>> criteria
 
-    This is the score of Panoptic Narrative Grounding (arXiv 2109.04988), which sums the curve in small steps.
-    Recall at threshold t is the share of samples whose IoU is at least t, so the area under the curve is
-    exactly the mean IoU, and is computed as such.
+    The score of Panoptic Narrative Grounding (arXiv 2109.04988), which adds up the curve in small steps. The
+    area under the shares is the mean of what is counted: the average recall of a set of phrases is exactly
+    their mean IoU, and so it is computed.
 
     Raises:
         ValueError: When there is no sample.
@@ -218,30 +171,23 @@ def spearman(
     seed: int = 0,
     confidence: float = 0.95,
 ) -> Correlation:
-<<<<<<< HEAD
-    """Computes Spearman's rank correlation (ties by mean rank), its p-value (t-distribution) and interval.
-=======
     """Computes Spearman's rank correlation, with p-value (t-distribution) and bootstrap interval.
->>>>>>> criteria
 
     Ties get their mean rank. The paper correlates the selection frequency of heads with their mean IoU.
 
     Args:
         x: The first value of each pair, finite.
         y: The second value of each pair, finite.
-        resamples: Number of bootstrap resamples of the pairs. A resample in which x or y is constant has no
-            correlation and is dropped.
-        seed: Seed of the resamples.
-        confidence: Confidence level of the interval.
+        resamples: How often the pairs are drawn anew for the interval. A draw in which x or y is constant has
+            no correlation and is left out.
+        seed: Of the draws.
+        confidence: Of the interval.
 
     Returns:
-        The correlation. All four values are NaN if it is undefined: fewer than three pairs, or x or y is
-        constant.
+        The correlation. All four values are NaN where there is none: fewer than three pairs, or a constant
+        side.
 
     Raises:
-<<<<<<< HEAD
-        ValueError: A value is not finite.
-=======
         ValueError: When a value is not finite.
 
     Example:
@@ -250,7 +196,6 @@ def spearman(
         >>> found = spearman(np.array([0.1, 0.5, 0.9]), np.array([10, 30, 20]))
         >>> round(found.rho, 12), found.n
         (0.5, 3)
->>>>>>> criteria
     """
     if not (np.isfinite(x).all() and np.isfinite(y).all()):
         raise ValueError("a rank correlation needs finite values")
@@ -264,11 +209,7 @@ def spearman(
 
 
 def _rank_correlation(pairs: Real[np.ndarray, "resample n 2"]) -> Float[np.ndarray, " resample"]:
-<<<<<<< HEAD
-    """Computes Spearman's rho of each resample; NaN where x or y is constant."""
-=======
     """Computes Spearman's rho of each resample; NaN where one side is constant."""
->>>>>>> criteria
     ranks = stats.rankdata(pairs, axis=1)
     ranks -= ranks.mean(axis=1, keepdims=True)
     x, y = ranks[..., 0], ranks[..., 1]
@@ -277,16 +218,12 @@ def _rank_correlation(pairs: Real[np.ndarray, "resample n 2"]) -> Float[np.ndarr
 
 
 def resample_means(values: Real[np.ndarray, "resample n"]) -> Float[np.ndarray, " resample"]:
-<<<<<<< HEAD
-    """Returns the mean of each resample."""
-=======
     """Computes the mean of each resample.
 
     Example:
         >>> resample_means(np.array([[1, 2], [2, 2]])).tolist()
         [1.5, 2.0]
     """
->>>>>>> criteria
     return values.mean(axis=1)
 
 
@@ -300,29 +237,17 @@ def bootstrap_interval(
     """Computes the bootstrap percentile interval of a statistic of `n` samples.
 
     Args:
-<<<<<<< HEAD
-        values: One value per sample, or one row per sample (an intersection and a union, say).
-        statistic: Function from `[resample n ...]` to `[resample]`, the mean by default. Resamples for which
-            it is NaN are dropped.
-        resamples: Number of resamples, each of `n` samples drawn with replacement.
-        seed: Seed of the resamples; the same seed gives the same interval.
-        confidence: Confidence level of the interval.
-=======
         values: One value per sample, or one row (an intersection and a union, say).
         statistic: From `[resample n ...]` to `[resample]`, the mean by default. Resamples for which it is NaN
             are left out.
         resamples: How often `n` samples are drawn with replacement.
         seed: Of the draws; same seed, same interval.
         confidence: Of the interval.
->>>>>>> criteria
 
     Returns:
         The interval; both ends are NaN when no resample has a value.
 
     Raises:
-<<<<<<< HEAD
-        ValueError: There is no sample.
-=======
         ValueError: When there is no sample.
 
     Example:
@@ -330,7 +255,6 @@ def bootstrap_interval(
 
         >>> bootstrap_interval(np.array([0.5, 0.5, 0.5]))
         Interval(low=0.5, high=0.5)
->>>>>>> criteria
     """
     if len(values) == 0:
         raise ValueError("a bootstrap needs at least one sample")
@@ -358,39 +282,23 @@ def paired_difference_interval(
     seed: int = 0,
     confidence: float = 0.95,
 ) -> Interval:
-<<<<<<< HEAD
-    """Computes the paired bootstrap percentile interval of `statistic(a) - statistic(b)`.
-=======
     """Computes the bootstrap percentile interval of `statistic(a) - statistic(b)` of the same drawn samples.
->>>>>>> criteria
 
-    Each resample draws the same samples for both. Where two methods succeed and fail on the same samples,
-    their common variation cancels, and the interval is narrower than that of either. If it excludes 0, the
-    difference is larger than the choice of samples explains.
+    Where two ways of grounding succeed and fail on the same samples, what they share cancels: the interval
+    is narrower than that of either. If it does not hold 0, the two differ by more than the choice of samples.
 
     Args:
         a: One value or row per sample.
-<<<<<<< HEAD
-        b: One value or row per sample, of the same samples in the same order.
-        statistic: As in `bootstrap_interval`.
-        resamples: Number of resamples.
-        seed: Seed of the resamples.
-        confidence: Confidence level of the interval.
-=======
         b: The same, of the same samples in the same order.
         statistic: As in `bootstrap_interval`, like the following.
         resamples: How often the samples are drawn.
         seed: Of the draws.
         confidence: Of the interval.
->>>>>>> criteria
 
     Returns:
         The interval of the difference, as in `bootstrap_interval`.
 
     Raises:
-<<<<<<< HEAD
-        ValueError: There is no sample.
-=======
         ValueError: When there is no sample.
 
     Example:
@@ -398,7 +306,6 @@ def paired_difference_interval(
 
         >>> paired_difference_interval(np.array([0.5, 1.0]), np.array([0.25, 0.75]))
         Interval(low=0.25, high=0.25)
->>>>>>> criteria
     """
     pairs = np.stack([a, b], axis=1)
     return bootstrap_interval(

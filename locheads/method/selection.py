@@ -396,19 +396,16 @@ def frequency_over_trials(
 
 def parse_heads(text: str) -> tuple[Head, ...]:
     """Reads heads written as `"L3H2,L4H1"`; blanks and case do not matter, layers and heads count from 0.
-    <<<<<<< HEAD
-    =======
 
-        Returns:
-            The heads in the order written.
-    >>>>>>> criteria
+    Returns:
+        The heads in the order written.
 
-        Raises:
-            LocheadsError: The text is written otherwise.
+    Raises:
+        LocheadsError: The text is written otherwise.
 
-        Example:
-            >>> parse_heads("L3H2, l4 h1")
-            (Head(layer=3, head=2), Head(layer=4, head=1))
+    Example:
+        >>> parse_heads("L3H2, l4 h1")
+        (Head(layer=3, head=2), Head(layer=4, head=1))
     """
     parts = [re.fullmatch(r"L(\d+)H(\d+)", re.sub(r"\s", "", part).upper()) for part in text.split(",")]
     heads = tuple(Head(int(part[1]), int(part[2])) for part in parts if part)
