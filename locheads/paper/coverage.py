@@ -102,7 +102,7 @@ def name_of(setting: str) -> str:
 
 @dataclass(frozen=True)
 class Headline:
-    """A number of a notebook, beside the paper's.
+    """Names a number of a notebook, with the paper's value.
 
     Attributes:
         notebook: Name of the notebook.
@@ -190,7 +190,7 @@ HEADLINES = (
 
 @dataclass(frozen=True)
 class Said:
-    """A value that the paper gives in its text or in a figure, and the number that redoes it.
+    """Describes a value that the paper gives in its text or in a figure, and the number that redoes it.
 
     Attributes:
         title: What is measured, and the figure.

@@ -1,4 +1,4 @@
-"""Where the paper is silent, or paper and code differ; and what others measured.
+"""Lists what the paper leaves open or its code does otherwise, and what others measured.
 
 Beside `locheads.paper.tables`, which holds what the paper prints. Each open choice is a named
 parameter of this package with the paper's reading as default.
@@ -33,7 +33,7 @@ class Choice(StrEnum):
 
 @dataclass(frozen=True)
 class Answers:
-    """What each source does about an open choice."""
+    """Describes what each source does about an open choice."""
 
     choice: Choice
     paper: str
@@ -134,7 +134,7 @@ INDEPENDENT_FREQUENCIES = {
 }
 """Selection frequency in % by `(layer, head)`: an independent run (liu-hanyu-97's fork of the release).
 
-LLaVA-1.5-7B, 1,000 RefCOCO-train samples, five heads kept a sample, all expressions of an object joined.
+LLaVA-1.5-7B, 1,000 RefCOCO-train samples, five heads kept per sample, all expressions of an object joined.
 """
 
 
@@ -158,7 +158,7 @@ INDEPENDENT_RUN = Run(
     expressions="all of an object joined into one",
     frequencies=INDEPENDENT_FREQUENCIES,
 )
-"""It differs from the paper in `kept` (there ten a sample) and `expressions` (there one a sample)."""
+"""The paper has another `kept` (ten per sample) and other `expressions` (one per sample)."""
 
 
 @dataclass(frozen=True)
