@@ -15,7 +15,7 @@ _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path | str) -> Iterator[Path]:
     """Yields a temporary path beside `path`, which replaces `path` when the block succeeds.
 
     If the block raises, the temporary file is removed and `path` is unchanged. Missing folders are created.
@@ -27,6 +27,7 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises:
         LocheadsError: The disk is full, or the folder is not writable.
     """
+    path = Path(path)
     partial = path.with_name(f".{path.stem}.partial.{os.getpid()}{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

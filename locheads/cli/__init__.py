@@ -49,7 +49,3 @@ def main() -> None:
 def _fail(error: LocheadsError) -> None:
     print("locheads:", " ".join(str(error).split()), file=sys.stderr)
     raise SystemExit(2)
-
-
-if __name__ == "__main__":
-    main()

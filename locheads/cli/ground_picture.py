@@ -14,7 +14,9 @@ from locheads.run import outputs
 FORMATS = (".png", ".pdf", ".svg", ".jpg", ".jpeg")
 
 
-def ground_file(image: Path, expression: str, model: str, heads: str | None, world: str, output: Path) -> str:
+def ground_file(
+    image: Path | str, expression: str, model: str, heads: str | None, world: str, output: Path | str
+) -> str:
     """Grounds an expression in an image file and writes the overlay; cheap checks come first.
 
     Args:
@@ -31,6 +33,7 @@ def ground_file(image: Path, expression: str, model: str, heads: str | None, wor
     Raises:
         LocheadsError: The image, expression, model or heads are invalid, or `output` cannot be written.
     """
+    output = Path(output)
     if output.suffix.lower() not in FORMATS:
         raise LocheadsError(f"{output}: not a kind of picture; end its name in {', '.join(FORMATS)}")
     if not expression.strip():

@@ -72,7 +72,9 @@ def find_hub(data: Path | str, dataset: str, split: str) -> tuple[str, str] | No
     return owner, str(folder)
 
 
-def read_hub(owner: str, place: str, dataset: str, split: str, images: Path | None = None) -> LazySamples:
+def read_hub(
+    owner: str, place: str, dataset: str, split: str, images: Path | str | None = None
+) -> LazySamples:
     """Reads the samples of one split, one per expression, in the order of the rows.
 
     Args:
@@ -95,7 +97,11 @@ def read_hub(owner: str, place: str, dataset: str, split: str, images: Path | No
         counts = map(len, rows["answer"][:])
         items = [(row, number) for row, count in enumerate(counts) for number in range(count)]
         return LazySamples(items, partial(_row_with_image, rows, Path(place) / "data" / name, prefix))
-    folder = images or _coco_folder(Path(place).parent) or _coco_folder(Path(place).parent.parent)
+    folder = (
+        (Path(images) if images else None)
+        or _coco_folder(Path(place).parent)
+        or _coco_folder(Path(place).parent.parent)
+    )
     if folder is None and not Path(place).exists():
         raise LocheadsError(f"{place}: its rows hold no images; give COCO's train2014 images as `images`")
     prefix = f"{dataset}-{SPLIT_BY[dataset]}"

@@ -43,13 +43,14 @@ _KEPT = ("ignored", "is_sentence", "phrase", "is_plural", "is_thing")
 """Fields of a sample that are written unchanged, if the data set has them."""
 
 
-def read_manifest(path: Path, dataset: str, split: str) -> LazySamples:
+def read_manifest(path: Path | str, dataset: str, split: str) -> LazySamples:
     """Reads the samples of a data set and split, and those without either, in the order of the lines.
 
     Raises:
         LocheadsError: The list is missing, is not JSON lines, or has no sample of that data set and split; or
             a sample is incomplete or malformed.
     """
+    path = Path(path)
     lines = [
         (number, line)
         for number, line in _lines(path)
@@ -61,12 +62,13 @@ def read_manifest(path: Path, dataset: str, split: str) -> LazySamples:
     return LazySamples(lines, partial(_sample, path))
 
 
-def write_manifest(samples: Sequence[Sample], path: Path, dataset: str, split: str) -> None:
+def write_manifest(samples: Sequence[Sample], path: Path | str, dataset: str, split: str) -> None:
     """Writes a list that `read_manifest` reads back; images inside other files are saved beside it.
 
     Raises:
         LocheadsError: An image is missing, or the list cannot be written.
     """
+    path = Path(path)
     with replacing(path) as partial_file, partial_file.open("w", encoding="utf-8") as file:
         for sample in samples:
             content = sample.encoded_image
@@ -80,13 +82,13 @@ def write_manifest(samples: Sequence[Sample], path: Path, dataset: str, split: s
             file.write(json.dumps({"id": line.pop("id"), "image": place, **line}, ensure_ascii=False) + "\n")
 
 
-def check_images(path: Path) -> int:
+def check_images(path: Path | str) -> int:
     """Checks the SHA-256 of every image of a list; returns the number of images.
 
     Raises:
         LocheadsError: An image is missing or differs, or a line has no hash.
     """
-    seen: dict[str, str] = {}
+    path, seen = Path(path), dict[str, str]()
     for number, line in _lines(path):
         with _explaining(path, number):
             image, wanted = path.parent / line["image"], line.get("sha256")
@@ -99,12 +101,13 @@ def check_images(path: Path) -> int:
     return len(seen)
 
 
-def check_samples(path: Path, samples: Sequence[Sample]) -> int:
+def check_samples(path: Path | str, samples: Sequence[Sample]) -> int:
     """Checks that a list names exactly `samples`, in the same order; returns their number.
 
     Raises:
         LocheadsError: Number, id, expression, box, mask or image differ.
     """
+    path = Path(path)
     lines = list(_lines(path))
     for (number, line), sample in zip(lines, samples, strict=False):
         here = _entry(sample, line.get("dataset", ""), line.get("split", ""))

@@ -43,7 +43,7 @@ class _Phrase:
     is_plural: bool
 
 
-def read_narratives(data: Path, split: str, images: Path | None = None) -> LazySamples:
+def read_narratives(data: Path | str, split: str, images: Path | str | None = None) -> LazySamples:
     """Reads the samples of one split, one per phrase with a mask, in the order of the file.
 
     `is_thing` is true if any of the phrase's segments is a thing.
@@ -59,6 +59,7 @@ def read_narratives(data: Path, split: str, images: Path | None = None) -> LazyS
     """
     if split not in SPLITS:
         raise LocheadsError(f"{data}: no split {split!r} of PNG; there are {', '.join(SPLITS)}")
+    data = Path(data)
     root = next((data / name for name in ("panoptic_narrative_grounding", "coco") if _has(data / name)), data)
     year, folder = f"{split}2017", root / "annotations"
     narratives_file = folder / f"png_coco_{year}.json"
@@ -68,7 +69,7 @@ def read_narratives(data: Path, split: str, images: Path | None = None) -> LazyS
     except (KeyError, TypeError, ValueError) as error:
         raise LocheadsError(f"{narratives_file}: not PNG's narratives ({error!r}); fetch it again") from error
     masks = _first(folder / "panoptic_segmentation" / year, folder / f"panoptic_{year}")
-    pictures = images or _first(root / "images" / year, root / year)
+    pictures = Path(images) if images else _first(root / "images" / year, root / year)
     panoptic = _Panoptic(folder / f"panoptic_{year}.json", masks, pictures)
     return LazySamples(phrases, lambda phrase: panoptic.sample(phrase, f"png-{split}"))
 
@@ -162,7 +163,7 @@ class _Panoptic:
 
 
 @lru_cache(maxsize=4)  # the phrases of a caption follow each other
-def segment_ids(path: Path) -> Int[np.ndarray, "height width"]:
+def segment_ids(path: Path | str) -> Int[np.ndarray, "height width"]:
     """Decodes the segment id of each pixel of a panoptic PNG: red + 256 green + 256² blue.
 
     Raises:

@@ -28,7 +28,7 @@ from locheads.data.samples import LazySamples, Sample, encode_mask, read_size, t
 from locheads.errors import LocheadsError
 
 
-def read_reasonseg(root: Path, split: str, first: bool = False) -> LazySamples:
+def read_reasonseg(root: Path | str, split: str, first: bool = False) -> LazySamples:
     """Reads the samples of one split, one per query, files in order of name.
 
     Args:

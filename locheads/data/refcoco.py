@@ -37,14 +37,14 @@ class _PlainUnpickler(pickle.Unpickler):
         raise pickle.UnpicklingError(f"it asks for {module}.{name}")
 
 
-def load_plain_pickle(path: Path) -> Any:
+def load_plain_pickle(path: Path | str) -> Any:
     """Loads a pickle of plain containers and scalars; text of Python 2 is decoded as latin-1.
 
     Raises:
         LocheadsError: The file is missing, damaged, or contains anything but plain data.
     """
     try:
-        with path.open("rb") as file:
+        with open(path, "rb") as file:
             return _PlainUnpickler(file, encoding="latin1").load()
     except OSError as error:
         raise _unreadable(path, error) from error
@@ -53,7 +53,7 @@ def load_plain_pickle(path: Path) -> Any:
 
 
 def read_refcoco(
-    root: Path, dataset: str, split: str, split_by: str | None = None, images: Path | None = None
+    root: Path | str, dataset: str, split: str, split_by: str | None = None, images: Path | str | None = None
 ) -> LazySamples:
     """Reads the samples of one split, one per sentence, in the order of the file.
 
@@ -80,7 +80,7 @@ def read_refcoco(
         there = ", ".join(sorted({str(ref["split"]) for ref in references})) or "none"
         raise LocheadsError(f"{path}: no split {split!r}; there are {there}")
     instances = _Instances(Path(root) / dataset / "instances.json")
-    folder = images or Path(root) / IMAGES
+    folder = Path(images) if images else Path(root) / IMAGES
 
     def make(item: tuple[dict[str, Any], dict[str, Any]]) -> Sample:
         with explaining(path, item[0]):
@@ -102,7 +102,7 @@ def explaining(path: Path, ref: dict[str, Any]) -> Iterator[None]:
         raise LocheadsError(f"{path}: reference {ref.get('ref_id')} is malformed ({error!r})") from error
 
 
-def read_objects(root: Path, dataset: str) -> dict[str, list[Box]]:
+def read_objects(root: Path | str, dataset: str) -> dict[str, list[Box]]:
     """Reads the boxes of all annotated objects, referred to or not: image id → xyxy boxes in pixels.
 
     Crowds (`iscrowd`) are skipped, as their box covers a region and not one object.
@@ -167,7 +167,8 @@ def coco_sample(
     )
 
 
-def _unreadable(path: Path, error: OSError) -> LocheadsError:
+def _unreadable(path: Path | str, error: OSError) -> LocheadsError:
+    path = Path(path)
     there = sorted(entry.name for entry in path.parent.glob("*")) if path.parent.is_dir() else []
     found = f"its folder holds {', '.join(there)}" if there else "its folder is missing or empty"
     return LocheadsError(f"{path}: cannot be read ({error.strerror}); {found}")

@@ -165,7 +165,7 @@ class LazySamples:
         return map(self.make, self.items)
 
 
-def read_image(path: Path, owner: str, content: bytes | None = None) -> Image.Image:
+def read_image(path: Path | str, owner: str, content: bytes | None = None) -> Image.Image:
     """Reads an image in RGB, fully decoded.
 
     Args:
@@ -180,14 +180,14 @@ def read_image(path: Path, owner: str, content: bytes | None = None) -> Image.Im
         return picture.convert("RGB")
 
 
-def read_size(path: Path, owner: str, content: bytes | None = None) -> tuple[int, int]:
+def read_size(path: Path | str, owner: str, content: bytes | None = None) -> tuple[int, int]:
     """Reads `(width, height)` from an image's header; arguments and errors are those of `read_image`."""
     with _opened(path, owner, content) as picture:
         return picture.size
 
 
 @contextmanager
-def _opened(path: Path, owner: str, content: bytes | None) -> Iterator[Image.Image]:
+def _opened(path: Path | str, owner: str, content: bytes | None) -> Iterator[Image.Image]:
     try:
         with Image.open(path if content is None else BytesIO(content)) as picture:
             yield picture
@@ -204,7 +204,7 @@ def _bytes_of(path: Path, owner: str) -> bytes:
         raise _no_image(path, owner) from error
 
 
-def _no_image(path: Path, owner: str) -> LocheadsError:
+def _no_image(path: Path | str, owner: str) -> LocheadsError:
     return LocheadsError(f"{path}: no such image ({owner}); check the folder of the data set")
 
 

@@ -34,7 +34,7 @@ CELLS = 24
 
 
 def load_lvlm(
-    name: str = "specimen",
+    name: str | Path = "specimen",
     device: str = "auto",
     dtype: str = "float32",
     *,
@@ -72,6 +72,7 @@ def load_lvlm(
         LocheadsError: There is no such model, weights are missing, its tokens form no grid, the processor is
             another model's, an argument does not fit, or the specimen's weights are not those of its card.
     """
+    name = str(name)
     _check(query, get_args(Query), "query")
     _check(fit or "own", get_args(Fit), "fit")
     where = {"revision": revision, "local_files_only": local_files_only}

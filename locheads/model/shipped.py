@@ -22,26 +22,28 @@ SUMS = "SHA256SUMS"
 MODEL = "model.safetensors"
 
 
-def sha256(path: Path) -> str:
+def sha256(path: Path | str) -> str:
     """Returns the hexadecimal SHA-256 of a file."""
-    with path.open("rb") as file:
+    with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def seal(folder: Path) -> dict[str, str]:
+def seal(folder: Path | str) -> dict[str, str]:
     """Writes the SHA-256 sums of all safetensors files of a folder; returns them by file name."""
+    folder = Path(folder)
     sums = {path.name: sha256(path) for path in sorted(folder.glob("*.safetensors"))}
     with replacing(folder / SUMS) as part:
         part.write_text("".join(f"{value}  {name}\n" for name, value in sums.items()), encoding="utf-8")
     return sums
 
 
-def verify(folder: Path) -> dict[str, str]:
+def verify(folder: Path | str) -> dict[str, str]:
     """Verifies the SHA-256 sums of a folder; returns them by file name.
 
     Raises:
         LocheadsError: The list or a file in it is missing, a hash differs, or a safetensors file is unlisted.
     """
+    folder = Path(folder)
     listed = folder / SUMS
     if not listed.is_file():
         raise LocheadsError(
@@ -61,19 +63,21 @@ def verify(folder: Path) -> dict[str, str]:
     return sums
 
 
-def save_weights(folder: Path, tensors: dict[str, torch.Tensor]) -> str:
+def save_weights(folder: Path | str, tensors: dict[str, torch.Tensor]) -> str:
     """Writes `model.safetensors` and its hash atomically; returns the hash."""
+    folder = Path(folder)
     with replacing(folder / MODEL) as part:
         save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, part)
     return seal(folder)[MODEL]
 
 
-def load_weights(folder: Path) -> dict[str, torch.Tensor]:
+def load_weights(folder: Path | str) -> dict[str, torch.Tensor]:
     """Verifies a folder, then loads its `model.safetensors` on the CPU.
 
     Raises:
         LocheadsError: As `verify`, or the folder holds no `model.safetensors`.
     """
+    folder = Path(folder)
     if MODEL not in verify(folder):
         raise LocheadsError(f"{folder / SUMS}: does not list {MODEL}; fetch the folder again")
     return load_file(folder / MODEL)

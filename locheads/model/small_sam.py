@@ -62,22 +62,22 @@ def build_sam(config: SegmenterConfig) -> Sam:
     return Sam(encoder, prompts, decoder).eval()
 
 
-def save_segmenter(sam: Sam, config: SegmenterConfig, folder: Path) -> str:
+def save_segmenter(sam: Sam, config: SegmenterConfig, folder: Path | str) -> str:
     """Writes `model.safetensors`, its hash and `config.json`; returns the hash."""
     digest = save_weights(folder, sam.state_dict())
-    with replacing(folder / "config.json") as part:
+    with replacing(Path(folder) / "config.json") as part:
         part.write_text(json.dumps(asdict(config), indent=2) + "\n", encoding="utf-8")
     return digest
 
 
-def load_sam(folder: Path = SEGMENTER) -> Sam:
+def load_sam(folder: Path | str = SEGMENTER) -> Sam:
     """Loads a model that `save_segmenter` wrote, on the CPU and in evaluation mode.
 
     Raises:
         LocheadsError: The weights are missing or have the wrong hash, or the configuration does not fit them.
     """
     tensors = load_weights(folder)
-    path = folder / "config.json"
+    path = Path(folder) / "config.json"
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
         config = SegmenterConfig(**{**values, "global_blocks": tuple(values["global_blocks"])})

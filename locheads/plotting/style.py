@@ -19,7 +19,7 @@ FOUND, TRUE, MASK, MUTED = PALETTE[1], PALETTE[0], PALETTE[4], (0.6, 0.6, 0.6)
 sns.set_theme(style="ticks", context="notebook", palette=PALETTE, rc={"axes.spines.top": False})
 plt.rcParams.update({"axes.spines.right": False, "figure.constrained_layout.use": True, "figure.dpi": 80})
 if get_ipython() is not None:  # in notebooks: JPEG, at a tenth of PNG's size
-    set_matplotlib_formats("jpeg", pil_kwargs={"quality": 80})
+    set_matplotlib_formats("jpeg", pil_kwargs={"quality": 70})
 
 Boxed = Float[np.ndarray, "4"]
 """A box: xyxy in pixels of the image."""

@@ -42,7 +42,7 @@ def profile_on(
     client: Client,
     loading: Loading,
     samples: Sequence[Sample],
-    store: Path,
+    store: Path | str,
     maps: Kept | None = None,
     batch: int = BATCH,
 ) -> xr.Dataset:
@@ -61,7 +61,7 @@ def profile_on(
     Raises:
         LocheadsError: As `profile`, or several workers died at the same part.
     """
-    order, store = by_image(samples, PART), store.resolve()
+    order, store = by_image(samples, PART), Path(store).resolve()
     ordered = [samples[position] for position in order]
     try:
         client.submit(_claim, loading, store, ordered, maps, PART, command(), pure=False).result()
@@ -81,7 +81,7 @@ def profile_on(
 def profile_anywhere(
     loading: Loading,
     samples: Sequence[Sample],
-    store: Path,
+    store: Path | str,
     maps: Kept | None = None,
     batch: int = BATCH,
     workers: int | None = None,

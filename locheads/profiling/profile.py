@@ -24,7 +24,7 @@ BATCH = 16
 
 
 def profile(
-    lvlm: Lvlm, samples: Sequence[Sample], store: Path, maps: Kept | None = None, batch: int = BATCH
+    lvlm: Lvlm, samples: Sequence[Sample], store: Path | str, maps: Kept | None = None, batch: int = BATCH
 ) -> xr.Dataset:
     """Captures every head's map on every sample and computes the paper's criteria and the IoU.
 
@@ -48,7 +48,7 @@ def profile(
     Raises:
         LocheadsError: The store was made with other parameters, or the images have different grids.
     """
-    order = by_image(samples, PART)
+    order, store = by_image(samples, PART), Path(store)
     ordered = [samples[position] for position in order]
     claim(store, lvlm, ordered, maps, PART, command())
     parts, kept = unfinished(store, ordered), keeps(store)

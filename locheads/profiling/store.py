@@ -51,7 +51,7 @@ class Part:
 
 
 def claim(
-    store: Path, lvlm: Lvlm, samples: Sequence[Sample], kept: Kept | None, part: int, made_by: str
+    store: Path | str, lvlm: Lvlm, samples: Sequence[Sample], kept: Kept | None, part: int, made_by: str
 ) -> None:
     """Create the store for these samples, in the order given, or check that it is theirs.
 
@@ -67,6 +67,7 @@ def claim(
         LocheadsError: The folder holds something else, or a profile made with other parameters; the images
             have different grids; there is no such head.
     """
+    store = Path(store)
     if store.exists():
         return _check(store, _origin(lvlm, samples, kept))
     if kept is not None and not isinstance(kept, str):
@@ -80,7 +81,7 @@ def claim(
     return None
 
 
-def unfinished(store: Path, samples: Sequence[Sample]) -> list[Part]:
+def unfinished(store: Path | str, samples: Sequence[Sample]) -> list[Part]:
     """The parts that are still to be written; `samples` in the order of the store."""
     done = zarr.open_array(store, path="done", mode="r")
     part, finished = done.chunks[0], np.asarray(done[:])
@@ -88,12 +89,12 @@ def unfinished(store: Path, samples: Sequence[Sample]) -> list[Part]:
     return [Part(s, tuple(samples[s : s + part])) for s in starts if not finished[s : s + part].all()]
 
 
-def keeps(store: Path) -> Kept:
+def keeps(store: Path | str) -> Kept:
     """Whose maps the store keeps."""
     return kept_heads(str(zarr.open_group(store, mode="r").attrs["maps"]))
 
 
-def write(store: Path, start: int, found: Mapping[str, np.ndarray]) -> None:
+def write(store: Path | str, start: int, found: Mapping[str, np.ndarray]) -> None:
     """Write one part, as `profile.judged` gives it with the maps that the store keeps."""
     here, kept = slice(start, start + len(found["iou"])), keeps(store)
     for name in CRITERIA:
@@ -107,7 +108,7 @@ def write(store: Path, start: int, found: Mapping[str, np.ndarray]) -> None:
     zarr.open_array(store, path="done", mode="r+")[here] = True
 
 
-def opened(store: Path, order: Sequence[int]) -> xr.Dataset:
+def opened(store: Path | str, order: Sequence[int]) -> xr.Dataset:
     """The store, read when its values are asked for, its samples put back from `order` (see `by_image`)."""
     dataset = xr.open_zarr(store, consolidated=False).drop_vars("done")
     places = np.argsort(order)

@@ -29,7 +29,7 @@ EXPRESSIONS_AN_IMAGE = 3.0
 """Approximate expressions per image in the validation splits; SAM embeds each image once."""
 
 
-def plan(notebooks: Mapping[str, Mapping[str, Any]], given: Mapping[str, Any], root: Path) -> str:
+def plan(notebooks: Mapping[str, Mapping[str, Any]], given: Mapping[str, Any], root: Path | str) -> str:
     """Describes a run: what is present, what is missing and where to get it, memory and time.
 
     Args:
@@ -40,6 +40,7 @@ def plan(notebooks: Mapping[str, Mapping[str, Any]], given: Mapping[str, Any], r
     Returns:
         Lines of text; estimates state their assumptions, and unknown quantities are named as such.
     """
+    root = Path(root)
     defaults = {name: value for taken in notebooks.values() for name, value in taken.items()}
     values = {**defaults, **{name: value for name, value in given.items() if name in defaults}}
     lines = {

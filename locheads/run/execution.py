@@ -45,7 +45,7 @@ class OwnKernel(AsyncKernelManager):
         return KernelSpecManager(kernel_dirs=[])
 
 
-def execute(notebook: Path, executed: Path, parameters: dict[str, Any]) -> None:
+def execute(notebook: Path | str, executed: Path | str, parameters: dict[str, Any]) -> None:
     """Executes a notebook in its own folder and keeps the executed copy, even after a failure.
 
     Args:
@@ -57,7 +57,7 @@ def execute(notebook: Path, executed: Path, parameters: dict[str, Any]) -> None:
         LocheadsError: A cell raised, or the kernel died: the message names notebook and cell.
             Or the disk is full.
     """
-    failure = None
+    notebook, failure = Path(notebook), None
     os.environ[HEADLESS] = "1"
     with replacing(executed) as partial:
         try:
@@ -84,7 +84,7 @@ def _papermill(notebook: Path, executed: Path, parameters: dict[str, Any]) -> No
     )
 
 
-def refresh(notebook: Path, executed: Path) -> None:
+def refresh(notebook: Path | str, executed: Path | str) -> None:
     """Replaces a notebook by its executed copy, without timestamps and papermill's metadata."""
     document = nbformat.read(executed, as_version=4)
     for part in (document, *document.cells):

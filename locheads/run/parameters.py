@@ -19,7 +19,7 @@ Declared = Mapping[str, Mapping[str, Any]]
 """Notebook → its parameters and their defaults."""
 
 
-def declared(notebook: Path) -> dict[str, Any]:
+def declared(notebook: Path | str) -> dict[str, Any]:
     """Reads the parameters of a notebook and their defaults from the cell tagged `parameters`.
 
     Raises:
@@ -28,6 +28,7 @@ def declared(notebook: Path) -> dict[str, Any]:
     """
     import nbformat
 
+    notebook = Path(notebook)
     try:
         document = nbformat.read(notebook, as_version=4)
     except (OSError, ValueError, nbformat.ValidationError) as error:
@@ -83,7 +84,7 @@ def parse_assignments(assignments: Sequence[str], takers: Declared) -> dict[str,
     return parsed
 
 
-def read_preset(name: str, folder: Path) -> dict[str, Any]:
+def read_preset(name: Path | str, folder: Path | str) -> dict[str, Any]:
     """Reads the parameters of a preset: a YAML file, or the name of one in `folder`.
 
     Raises:
@@ -91,6 +92,7 @@ def read_preset(name: str, folder: Path) -> dict[str, Any]:
     """
     import yaml
 
+    folder = Path(folder)
     path = next(
         (path for path in (Path(name), folder / name, folder / f"{name}.yaml") if path.is_file()), None
     )

@@ -37,7 +37,7 @@ def notebooks() -> list[Path]:
     return sorted((outputs.ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
 
 
-def find_notebook(name: str) -> Path:
+def find_notebook(name: Path | str) -> Path:
     """Finds a notebook by number (`"01"`), name, or path.
 
     Raises:

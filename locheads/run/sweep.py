@@ -59,13 +59,14 @@ class Point:
         outputs.save_results(self.world, "sweep", {**numbers, "run": self.told})
 
 
-def read_sweep(path: Path) -> list[Point]:
+def read_sweep(path: Path | str) -> list[Point]:
     """Reads the points of a sweep in the order of its grid, the last parameter changing fastest.
 
     Raises:
         LocheadsError: The file does not have the form above, or a point does not fit its notebook, as in
             `runner.run_study`. Nothing has run then.
     """
+    path = Path(path)
     notebook, base, grid = _read(path)
     name = runner.find_notebook(notebook).stem
     given = runner.gather([name], preset=base)[0] if isinstance(base, str) else base
@@ -106,7 +107,7 @@ def run_sweep(
             yield running[one], f"its worker ended ({lost})" if (lost := one.exception()) else one.result()
 
 
-def write_table(path: Path, points: Sequence[Point]) -> Path:
+def write_table(path: Path | str, points: Sequence[Point]) -> Path:
     """Writes the table: one row per finished point with `world`, its parameters and its numbers.
 
     A number with the name of a parameter gets the suffix `_found`.
@@ -118,7 +119,7 @@ def write_table(path: Path, points: Sequence[Point]) -> Path:
         if (found := point.finished()) is not None:
             numbers = {f"{n}_found" if n in point.parameters else n: value for n, value in found.items()}
             rows.append({"world": point.world, **point.parameters, **numbers})
-    table = outputs.ROOT / "results" / f"{path.stem}.csv"
+    table = outputs.ROOT / "results" / f"{Path(path).stem}.csv"
     with replacing(table) as partial:
         pd.DataFrame(rows).to_csv(partial, index=False)
     return table

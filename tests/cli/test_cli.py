@@ -17,6 +17,8 @@ import pytest
 from PIL import Image
 
 from locheads import cli
+from locheads.cli.ground_picture import ground_file
+from locheads.errors import LocheadsError
 from locheads.run import outputs
 
 pytestmark = pytest.mark.slow
@@ -206,3 +208,10 @@ def test_a_full_disk_anywhere_is_one_line(
     assert capsys.readouterr().err.startswith(
         "locheads: data/specimen/refs.p: the disk is full; free some space"
     )
+
+
+def test_ground_file_takes_texts_for_paths(tmp_path: Path) -> None:
+    with pytest.raises(LocheadsError, match="not a kind of picture"):
+        ground_file("a.png", "the ring", "specimen", None, "specimen", str(tmp_path / "a.txt"))
+    with pytest.raises(LocheadsError, match="no such image"):
+        ground_file(str(tmp_path / "a.png"), "the ring", "specimen", None, "specimen", "out.png")

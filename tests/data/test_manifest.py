@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from locheads.cli import app
 from locheads.data import read_samples
-from locheads.data.manifest import write_manifest
+from locheads.data.manifest import check_images, check_samples, read_manifest, write_manifest
 from locheads.data.samples import Sample, encode_mask
 from locheads.errors import LocheadsError, LocheadsWarning
 
@@ -209,3 +209,12 @@ def test_the_check_names_what_else_differs(tmp_path: Path, listed: Path) -> None
 def test_the_command_says_what_it_needs(arguments: list[str]) -> None:
     with pytest.raises(LocheadsError, match="give|a list of samples is a .jsonl file"):
         _command(*arguments)
+
+
+def test_a_path_may_be_a_text(tmp_path: Path) -> None:
+    samples = read_samples("specimen", "refcoco", "val", limit=2)
+    write_manifest(samples, str(tmp_path / "a.jsonl"), "refcoco", "val")
+    assert check_images(str(tmp_path / "a.jsonl")) == len({one.image_id for one in samples})
+    assert check_samples(str(tmp_path / "a.jsonl"), samples) == 2
+    again = read_manifest(str(tmp_path / "a.jsonl"), "refcoco", "val")
+    assert [one.sample_id for one in again] == [one.sample_id for one in samples]

@@ -100,3 +100,10 @@ def test_shipped_weights_have_the_hash_of_their_list_and_of_their_card(shipped: 
 def test_shipped_weights_are_small() -> None:
     assert SHIPPED
     assert sum(path.stat().st_size for path in WEIGHTS.glob("*/*.safetensors")) < 15e6
+
+
+def test_a_folder_may_be_a_text(tmp_path: Path) -> None:
+    digest = save_weights(str(tmp_path / "model"), TENSORS)
+    assert verify(str(tmp_path / "model")) == seal(str(tmp_path / "model")) == {"model.safetensors": digest}
+    assert sha256(str(tmp_path / "model" / "model.safetensors")) == digest
+    assert load_weights(str(tmp_path / "model")).keys() == TENSORS.keys()

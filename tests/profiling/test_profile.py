@@ -317,3 +317,11 @@ def wait_for(path: Path, process: subprocess.Popen[bytes] | None = None, seconds
         assert process is None or process.poll() is None, "the process ended before it wrote anything"
         assert time.monotonic() < end, f"{path} does not come"
         time.sleep(0.01)
+
+
+@pytest.mark.usefixtures("captured")
+def test_a_store_may_be_named_by_a_text(lvlm: Lvlm, samples: list[Sample], tmp_path: Path) -> None:
+    place = str(tmp_path / "store")
+    made = profile(lvlm, samples, place).load()
+    xr.testing.assert_identical(profile(lvlm, samples, Path(place)).load(), made)
+    assert store.keeps(place) == "all" and store.unfinished(place, samples) == []

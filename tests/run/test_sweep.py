@@ -13,6 +13,7 @@ import pytest
 from locheads import cli
 from locheads.errors import LocheadsError
 from locheads.run import outputs
+from locheads.run.parameters import declared, read_preset
 from locheads.run.sweep import read_sweep, run_sweep, write_table
 
 pytestmark = pytest.mark.slow
@@ -134,3 +135,13 @@ def test_what_does_not_fit_is_told_before_anything_runs(root: Path, text: str, c
 def test_a_missing_file_is_told(root: Path) -> None:
     with pytest.raises(LocheadsError, match="none.yaml: not a YAML file"):
         read_sweep(root / "none.yaml")
+
+
+def test_paths_may_be_texts(root: Path) -> None:
+    file = str(written(root, "notebook: 03\ngrid: {k: [1, 2]}"))
+    points = read_sweep(file)
+    assert [point.parameters for point in points] == [{"k": 1}, {"k": 2}]
+    assert write_table(file, points) == root / "results" / "few.csv"
+    notebook = root / "notebooks" / "03_tiny.ipynb"
+    assert declared(str(notebook)) == declared(notebook)
+    assert read_preset(Path(file), str(root)) == read_preset(file, root)

@@ -60,7 +60,7 @@ class ReferSet:
                 }
             )
 
-    def write(self, folder: Path, split_by: str) -> None:
+    def write(self, folder: Path | str, split_by: str) -> None:
         """Writes both files; via JSON, as the bytes of a pickle depend on the identity of strings."""
         categories = [
             {"id": number, "name": shape, "supercategory": "round" if shape in ROUND else "angular"}
@@ -73,6 +73,7 @@ class ReferSet:
             "annotations": self.annotations,
             "categories": categories,
         }
+        folder = Path(folder)
         folder.mkdir(parents=True)
         (folder / "instances.json").write_text(as_json(content))
         plain = json.loads(as_json(self.references))

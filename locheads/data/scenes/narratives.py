@@ -81,8 +81,9 @@ def _twins(scene: Scene) -> list[tuple[str, tuple[int, ...]]]:
     return found
 
 
-def write(folder: Path, year: str, told: Sequence[tuple[Scene, Narrative]]) -> None:
+def write(folder: Path | str, year: str, told: Sequence[tuple[Scene, Narrative]]) -> None:
     """Writes the narratives and COCO's panoptic annotations with their masks; images are named by number."""
+    folder = Path(folder)
     masks = folder / "panoptic_segmentation" / year
     masks.mkdir(parents=True)
     for number, (scene, _) in enumerate(told):

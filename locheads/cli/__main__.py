@@ -1,0 +1,5 @@
+"""Runs the command as `python -m locheads.cli`."""
+
+from locheads.cli import main
+
+main()
