@@ -21,7 +21,14 @@ SYSTEM = (
 )
 """The system sentence of the release: its conversation template is called `referseg`."""
 
-PROMPTS = {"release": SYSTEM + "\n{image}\n{expression}", "plain": "{image}\n{expression}"}
+SPECIMEN_SYSTEM = "you look at the picture and say which object is meant"
+"""The system sentence of the specimens, in words they know."""
+
+PROMPTS = {
+    "release": SYSTEM + "\n{image}\n{expression}",
+    "specimen": SPECIMEN_SYSTEM + "\n{image}\n{expression}",
+    "plain": "{image}\n{expression}",
+}
 """The prompts that have a name; `chat` is a third one, the model's own chat template."""
 
 Query = Literal["expression", "last"]
@@ -32,7 +39,7 @@ def resolve_prompt(prompt: str, processor: ProcessorMixin, image: str) -> str:
     """The prompt of a model: a name or a format string → text in which only `{expression}` is open.
 
     Args:
-        prompt: `release`, `plain`, `chat`, or a format string.
+        prompt: `release`, `specimen`, `plain`, `chat`, or a format string.
         processor: Gives the chat template and the beginning-of-text token.
         image: What stands for the image in a text of this model.
 

@@ -114,7 +114,7 @@ def _texts(
     texts: dict[int, list[str]] = {}
     for thing in map(int, rng.permutation(len(scene.things))):
         found = [refer(scene, thing, style, rng) for _ in range(rng.integers(1, 3))]
-        distinct = list(dict.fromkeys(expression.text for expression in found if expression))
+        distinct = list(dict.fromkeys(f"{expression.text}." for expression in found if expression))
         if distinct:
             texts[thing] = distinct
         if len(texts) == wanted:
