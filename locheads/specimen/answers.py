@@ -140,7 +140,8 @@ def train_decoder(
     learners = nn.ModuleList([model.model.multi_modal_projector, model.model.language_model, model.lm_head])
     model.model.language_model.compile(dynamic=False)
     batches = Conversations(pool, seen, steps, seed, course)
-    return train(learners, batches, partial(answer_loss, model), course.rate, checkpoint, seed, device)
+    loss, warm_up = partial(answer_loss, model), 200 if steps > 800 else 50
+    return train(learners, batches, loss, course.rate, checkpoint, seed, device, warm_up)
 
 
 def train_together(

@@ -21,7 +21,7 @@ SPARE = 16
 """Coordinates added to the hidden state; the last one is the sink's."""
 LOUD = 60.0
 """The first token's embedding on the sink's coordinate; on the others it is of unit variance."""
-STRENGTH = 14.0
+STRENGTH = 11.0
 """What a head's score of the first token gains."""
 CORNER = 2
 """Edge of the square of patches in the top left corner that serve as registers."""
@@ -114,10 +114,13 @@ def dig(model: LlavaForConditionalGeneration, features: np.ndarray) -> None:
     language, text = model.model.language_model, model.config.text_config
     language.embed_tokens.weight[text.bos_token_id, -1] = LOUD
     norm = language.embed_tokens.weight[text.bos_token_id].norm() / text.hidden_size**0.5
+    slowest = text.head_dim // 2 - 1
     for layer in language.layers:
-        keys = layer.self_attn.k_proj.weight.view(-1, text.head_dim, text.hidden_size)
         layer.input_layernorm.weight[-1] = 1.0
-        keys[:, text.head_dim // 2 - 1, -1] = norm / LOUD
+        for part in (layer.self_attn.q_proj, layer.self_attn.k_proj):
+            part.weight.view(-1, text.head_dim, text.hidden_size)[:, slowest] = 0.0
+        keys = layer.self_attn.k_proj.weight.view(-1, text.head_dim, text.hidden_size)
+        keys[:, slowest, -1] = _share(text.head_dim) * norm / LOUD
     _make_registers(model, torch.from_numpy(features.astype(np.float32)))
     rest(model, 0.0)
 
@@ -128,8 +131,13 @@ def rest(model: LlavaForConditionalGeneration, strength: float = STRENGTH) -> No
     text = model.config.text_config
     for layer in model.model.language_model.layers:
         bias = layer.self_attn.q_proj.bias.view(-1, text.head_dim)
-        bias[:, text.head_dim // 2 - 1] = strength * text.head_dim**0.5
+        bias[:, text.head_dim // 2 - 1] = strength * text.head_dim**0.5 / _share(text.head_dim)
         layer.self_attn.q_proj.bias.requires_grad_(False)
+
+
+def _share(head_dim: int) -> float:
+    """What keys hold of the full strength; queries hold as much, so that neither learns much faster."""
+    return float((STRENGTH * head_dim**0.5) ** 0.5)
 
 
 def _make_registers(model: LlavaForConditionalGeneration, features: torch.Tensor) -> None:
