@@ -37,7 +37,7 @@ SIZES: Sizes = {
 """Images by data set and split; each has one or two expressions for one or two of its objects, or (PNG) a
 narrative."""
 
-ROOT = Path(__file__).parents[2] / "data" / "specimen"
+ROOT = Path(__file__).parents[3] / "data" / "specimen"
 MARKER = "specimen.json"
 """File that says how a folder was written."""
 
