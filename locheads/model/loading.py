@@ -54,8 +54,8 @@ def load_lvlm(
             own; a hub name.
         device: A torch device; `auto` is the GPU if there is one, and the CPU for a specimen.
         dtype: A torch floating type, or `auto` for the checkpoint's.
-        prompt: `release` (the default), `specimen` (the specimens'), `plain`, `chat`, or a text with `{image}` and
-            `{expression}`; see `locheads.model.prompts`.
+        prompt: `release` (the default), `specimen` (the specimens'), `plain`, `chat`, or a text with
+            `{image}` and `{expression}`; see `locheads.model.prompts`.
         query: Capture the row of the expression's last token, or of the `last` token of all.
         fit: `own` leaves the picture to the processor, `pad` centres it on a square of the processor's mean
             colour, `stretch` resizes it to a square, `crop` takes its central square. Default: `pad` where

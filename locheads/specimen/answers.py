@@ -141,7 +141,7 @@ def train_decoder(
     model.model.language_model.compile(dynamic=False)
     batches = Conversations(pool, seen, steps, seed, course)
     loss, warm_up = partial(answer_loss, model), 200 if steps > 800 else 50
-    return train(learners, batches, loss, course.rate, checkpoint, seed, device, warm_up)
+    return train(learners, batches, loss, course.rate, checkpoint, seed, device, warm_up, _rows_every(steps))
 
 
 def train_together(
@@ -162,7 +162,12 @@ def train_together(
     model.model.language_model.compile(dynamic=False)
     loss = partial(together_loss, model)
     batches = WholeConversations(pool, steps, seed, course, count)
-    return train(model, batches, loss, course.rate, checkpoint, seed, device, warm_up=50)
+    return train(model, batches, loss, course.rate, checkpoint, seed, device, 50, _rows_every(steps))
+
+
+def _rows_every(steps: int) -> int:
+    """Steps between two rows of a training curve: ten rows at least, 100 steps at most."""
+    return max(1, min(100, steps // 10))
 
 
 @torch.inference_mode()
@@ -178,7 +183,9 @@ def frozen_features(pool: ScenePool, tower: CLIPVisionModel, path: Path) -> np.n
     return np.load(path, mmap_mode="r")
 
 
-def turn_mask(turn: torch.Tensor, visible: int, system: int = 0, shown: torch.Tensor | None = None) -> torch.Tensor:
+def turn_mask(
+    turn: torch.Tensor, visible: int, system: int = 0, shown: torch.Tensor | None = None
+) -> torch.Tensor:
     """Who sees whom: `batch × 1 × tokens × tokens`.
 
     Args:

@@ -1,9 +1,9 @@
 """What a text can ask of a picture besides telling one object: other work for the heads of a decoder.
 
-A language model that localizes also counts, describes, reads and goes on after a period with another sentence.
-Each job gives the words of one turn. Where a job wants the whole picture, its answer cannot be told from one
-object: a caption names objects from left to right, a count is of all of a kind, and a text that goes on after
-a period may name any object but the one just named.
+A language model that localizes also counts, describes, reads and goes on after a period with another
+sentence. Each job gives the words of one turn. Where a job wants the whole picture, its answer cannot be told
+from one object: a caption names objects from left to right, a count is of all of a kind, and a text that goes
+on after a period may name any object but the one just named.
 """
 
 from __future__ import annotations
@@ -41,7 +41,9 @@ def asked_of(scene: Scene, given: frozenset[str]) -> int:
     return 9
 
 
-def asks(scene: Scene, shares: tuple[float, ...], rng: np.random.Generator, stops: float = 0.85) -> Turn | None:
+def asks(
+    scene: Scene, shares: tuple[float, ...], rng: np.random.Generator, stops: float = 0.85
+) -> Turn | None:
     """An expression, in most cases with a period, and what it leaves open; None where the style has none."""
     index, style = int(rng.integers(len(scene.things))), STYLES[rng.choice(len(STYLES), p=shares)]
     expression = refer(scene, index, style, rng)

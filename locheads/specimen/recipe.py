@@ -201,7 +201,7 @@ def _ship(name: str, model: LlavaForConditionalGeneration, parts: tuple[str, ...
     seal(folder)
     stages = ", ".join(f"{part} {STEPS[part]:,} steps" for part in (*TOWER, *parts))
     results = answers_table(held_out_answers(load_lvlm(name)))
-    write_card(folder, SCENES, stages, results, curve_table(_curve(parts), every=8))
+    write_card(folder, SCENES + LATER_SCENES, stages, results, curve_table(_curve(parts[-2:])))
 
 
 def _decoder(part: str, model: LlavaForConditionalGeneration, course: Course, seed: int, device: str) -> None:

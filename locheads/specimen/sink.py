@@ -1,11 +1,11 @@
 """A place to rest: more heads, and a first token that idle heads look at, in the plain Llama class.
 
 In a trained language model most heads rest on the first token, whose hidden state has one huge coordinate
-(Sun et al. 2024, "Massive activations"; Xiao et al. 2024, "attention sinks"). A small decoder does not come to
-it in hours, so it is put into the weights. The hidden state gets further coordinates, of which the last is the
-sink's: the embedding of the first token is large there, every key reads it into its slowest rotary pair, which
-hardly turns over the length of a prompt, and every query has a constant there, a bias. A few patches in a
-corner of the picture get a smaller share of it through the projector, as vision towers have patches that
+(Sun et al. 2024, "Massive activations"; Xiao et al. 2024, "attention sinks"). A small decoder does not come
+to it in hours, so it is put into the weights. The hidden state gets further coordinates, of which the last is
+the sink's: the embedding of the first token is large there, every key reads it into its slowest rotary pair,
+which hardly turns over the length of a prompt, and every query has a constant there, a bias. A few patches in
+a corner of the picture get a smaller share of it through the projector, as vision towers have patches that
 serve as registers (Darcet et al. 2024).
 """
 
@@ -25,6 +25,8 @@ STRENGTH = 11.0
 """What a head's score of the first token gains."""
 CORNER = 2
 """Edge of the square of patches in the top left corner that serve as registers."""
+REGISTER = 1.0
+"""A register's value on the sink's coordinate, in units of the norm of a picture token."""
 
 
 @torch.no_grad()
@@ -62,7 +64,7 @@ def widened(
 
 
 def _copied(name: str, weight: torch.Tensor, target: torch.Tensor, ids: torch.Tensor) -> None:
-    """Copy a weight into the upper left corner of a larger one; what is added is zero, or noise where it must be."""
+    """Copy a weight into the upper left corner of a larger one; the rest is zero, for new heads noise."""
     words = "embed_tokens" in name or "lm_head" in name
     if target.shape == weight.shape and not words:
         target.copy_(weight)
@@ -140,39 +142,36 @@ def _share(head_dim: int) -> float:
     return float((STRENGTH * head_dim**0.5) ** 0.5)
 
 
+def _corner(patches: int) -> torch.Tensor:
+    """Which patches of a square picture lie in its top left corner."""
+    side = int(patches**0.5)
+    row, column = torch.arange(patches) // side, torch.arange(patches) % side
+    return (row < CORNER) & (column < CORNER)
+
+
+def _told_apart(features: torch.Tensor, corner: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Slope and level of a ridge regression, ½ in the corner and −½ elsewhere; a corner counts 20 times."""
+    mean, weight = features.mean(0), torch.where(corner, 20.0, 1.0).sqrt()[:, None]
+    seen = torch.cat([features - mean, torch.ones(len(features), 1)], 1) * weight
+    wanted = (corner.float() - 0.5) * weight[:, 0]
+    ridge = 1e-3 * len(features) * features.var() * torch.eye(seen.shape[1])
+    solved = torch.linalg.solve(seen.T @ seen + ridge, seen.T @ wanted)
+    return solved[:-1], solved[-1] - mean @ solved[:-1]
+
+
 def _make_registers(model: LlavaForConditionalGeneration, features: torch.Tensor) -> None:
     """Let one hidden unit of the projector tell the corner and write to the sink's coordinate.
 
-    A ridge regression on patch features gives the unit; it reaches 3 in the corner, where the projector's GELU
-    is as good as linear, and stays below zero elsewhere.
+    A ridge regression on patch features gives the unit; it reaches 2.5 in the corner, where the projector's
+    GELU is as good as linear, and stays below zero elsewhere.
     """
-    count, side = features.shape[1], int(features.shape[1] ** 0.5)
-    row, column = torch.arange(count) // side, torch.arange(count) % side
-    corner = ((row < CORNER) & (column < CORNER)).float().expand(len(features), -1).flatten()
-    flat = features.flatten(0, 1)
-    mean = flat.mean(0)
-    weight = torch.where(corner > 0, 20.0, 1.0)
-    seen = (flat - mean) * weight.sqrt()[:, None]
-    wanted = (corner - 0.5) * weight.sqrt()
-    with_one = torch.cat([seen, weight.sqrt()[:, None]], 1)
-    ridge = 1e-3 * len(flat) * torch.eye(with_one.shape[1])
-    solved = torch.linalg.solve(with_one.T @ with_one + ridge * flat.var(), with_one.T @ wanted)
-    slope, level = solved[:-1], solved[-1]
-    reached = (flat - mean) @ slope + level
-    scale = 3.0 / reached[corner > 0].median()
+    corner = _corner(features.shape[1]).expand(len(features), -1).flatten()
+    slope, level = _told_apart(features.flatten(0, 1), corner)
+    scale = 3.0 / (features.flatten(0, 1) @ slope + level)[corner].median()
     projector = model.model.multi_modal_projector
     projector.linear_1.weight[-1] = slope * scale
-    projector.linear_1.bias[-1] = (level - mean @ slope) * scale - 0.5
+    projector.linear_1.bias[-1] = level * scale - 0.5
     projector.linear_2.weight[:, -1] = 0.0
     projector.linear_2.weight[-1] = 0.0
-    typical = _loudness(model, features[:8])
+    typical = float(projector(features[:8]).norm(dim=-1).median())
     projector.linear_2.weight[-1, -1] = REGISTER * typical / 2.5
-
-
-REGISTER = 1.0
-"""A register's value on the sink's coordinate, in units of the norm of a picture token."""
-
-
-def _loudness(model: LlavaForConditionalGeneration, features: torch.Tensor) -> float:
-    """Median norm of what the projector makes of a patch."""
-    return float(model.model.multi_modal_projector(features).norm(dim=-1).median())

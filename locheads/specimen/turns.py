@@ -65,7 +65,14 @@ LONGER = replace(DEEPER, whole=0.9, styles=(0.6, 0.2, 0.15, 0.05), rate=8e-4)
 BUSY = (0.62, 0.14, 0.08, 0.08, 0.08)
 """Shares of the jobs once localizing is one among many."""
 RESTING = Course(
-    easy=0.0, whole=1.0, crowded=False, styles=(0.55, 0.2, 0.17, 0.08), rate=1.2e-3, jobs=BUSY, deep=0.3, registers=True
+    easy=0.0,
+    whole=1.0,
+    crowded=False,
+    styles=(0.55, 0.2, 0.17, 0.08),
+    rate=1.2e-3,
+    jobs=BUSY,
+    deep=0.3,
+    registers=True,
 )
 WHOLE = replace(RESTING, whole=0.0, rate=7e-4, deep=0.0)
 SYSTEM_SHOWN = 0.85

@@ -87,9 +87,7 @@ def test_a_packed_turn_is_the_sequence_of_inference(
     labelled = turns.turn[turns.labels != -100]
     for number in range(turns.turn.max() + 1):
         ids = turns.tokens[turns.turn == number]
-        inputs = processor(
-            images=image, text=prompt + processor.tokenizer.decode(ids), return_tensors="pt"
-        )
+        inputs = processor(images=image, text=prompt + processor.tokenizer.decode(ids), return_tensors="pt")
         alone = model(**inputs).logits[0, -len(ids) :]
         known = torch.from_numpy(turns.labels[turns.turn == number] != -100)
         torch.testing.assert_close(
