@@ -38,7 +38,7 @@ WORK = Path(__file__).parents[2] / "data" / "training"
 SCENES = 28_000
 LATER_SCENES, WITH_FEATURES = 6_000, 1_500
 """Scenes for the parts under a sink, and how many of them have stored features of the frozen tower."""
-HEADS, NARROW_HEADS = 16, 12
+HEADS, NARROW_HEADS = 16, 14
 """Heads a layer in the end; they start with 8 and 6."""
 WHOLE_BATCH = 5
 """Pictures in a batch of whole pictures."""

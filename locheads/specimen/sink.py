@@ -45,7 +45,7 @@ def widened(
         model: Learned without a sink.
         old: Its tokenizer.
         new: One that knows all words of `old`, and more.
-        heads: In each layer.
+        heads: In each layer; transformers wants a divisor of the width, that of `model` plus `SPARE`.
     """
     config = deepcopy(model.config)
     text = config.text_config

@@ -1,8 +1,8 @@
 """Which step of the recipe does what: a short course under the sink with one step switched off at a time.
 
 `python -m locheads.specimen.switches MODEL WORK` takes minutes a row on one core: the narrow decoder as it
-was before the sink (MODEL: a folder with its tokenizer) learns 160 steps on some patches of each picture, then
-heads are chosen and judged on expressions of the training split.
+was before the sink (MODEL: a folder with its tokenizer) learns 160 steps on some patches of each picture,
+then heads are chosen and judged on expressions of the training split.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from locheads.specimen.vocabulary import make_processor, make_tokenizer
 
 SWITCHES = ("nothing", "sink", "heads", "jobs", "scenes")
 """What is switched off: the sink and its registers, the added heads, the other jobs, the varied floors."""
-SCENES, STEPS, HEADS, SEED = 1_000, 160, 12, 301
+SCENES, STEPS, HEADS, SEED = 1_000, 160, 14, 301
 SAMPLES = 100
 """Training expressions that heads are chosen on, and as many others that they are judged on."""
 PLAIN_FLOORS = 4
