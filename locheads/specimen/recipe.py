@@ -54,8 +54,8 @@ STEPS = {
     "resting": 500,
     "whole": 200,
     "narrow": 4_400,
-    "narrow-resting": 300,
-    "narrow-whole": 100,
+    "narrow-resting": 240,
+    "narrow-whole": 70,
     "segmenter": 1_800,
 }
 """Parts in order, and their optimiser steps."""
