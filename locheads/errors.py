@@ -1,11 +1,11 @@
-"""The one exception for problems that the user can mend, and the one warning for those they let pass."""
+"""Defines the exception for problems that the user can fix, and the warning for skipped input."""
 
 from __future__ import annotations
 
 
 class LocheadsError(Exception):
-    """A problem the user can mend: one line that names the file, sample or parameter and what to do."""
+    """A problem the user can fix; its one-line message names the file, sample or parameter and a remedy."""
 
 
 class LocheadsWarning(UserWarning):
-    """What was left out of a result, and why: the user asked to go on without it."""
+    """Input that was skipped at the user's request; the message says what and why."""

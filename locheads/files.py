@@ -1,4 +1,4 @@
-"""Write, then rename: a file is either the old one or the whole new one, never a part."""
+"""Writes files atomically: a reader sees the old file or the complete new one, never a part."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A path beside `path` to write to; it takes the place of `path` when the block ends well.
+    """Yields a temporary path beside `path`, which replaces `path` when the block succeeds.
 
-    When the block raises, what was written is removed and `path` stays as it was. Folders are
-    made as needed. The suffix is that of `path`, so that writers that go by it are not misled.
+    If the block raises, the temporary file is removed and `path` is unchanged. Missing folders are created.
+    The suffix is that of `path`, as some writers choose the format by it.
 
     Args:
         path: The file to write or to replace.
 
     Raises:
-        LocheadsError: The disk is full, or the place is not writable.
+        LocheadsError: The disk is full, or the folder is not writable.
     """
     partial = path.with_name(f".{path.stem}.partial.{os.getpid()}{path.suffix}")
     try:
@@ -39,7 +39,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def explained(error: OSError, path: Path | str) -> LocheadsError | None:
-    """The user's view of a failed write to `path`; None when the failure is of another kind."""
+    """Turns a failed write to `path` into a message for the user; None for failures of another kind."""
     if error.errno in _FULL:
         return LocheadsError(f"{path}: the disk is full; free some space and run again (nothing was changed)")
     if error.errno in _FORBIDDEN:
@@ -48,5 +48,5 @@ def explained(error: OSError, path: Path | str) -> LocheadsError | None:
 
 
 def _remove(path: Path) -> None:
-    with suppress(OSError):  # the folder itself is missing or not ours: then nothing was written there
+    with suppress(OSError):  # the folder is missing or not writable: nothing was written there
         path.unlink(missing_ok=True)

@@ -7,9 +7,9 @@ import os
 from tqdm import tqdm
 
 HEADLESS = "LOCHEADS_HEADLESS"
-"""Set by the runner, which shows its own bar: inside the notebook there is none then."""
+"""Environment variable set by the runner, which shows its own bar: notebooks then show none."""
 
 
 def progress(total: int, what: str) -> tqdm:
-    """A bar over `total` samples; it goes away when it is closed."""
+    """Returns a progress bar over `total` samples that disappears when it is closed."""
     return tqdm(total=total, desc=what, unit="sample", leave=False, disable=HEADLESS in os.environ)

@@ -1,7 +1,7 @@
 """The `locheads` command: run the study, sweep, ground one picture, profile a model, write data, train.
 
-A problem that the user can mend is one line on stderr and exit status 2. Everything heavy is imported
-inside the subcommands, so that `--help` answers at once.
+A problem that the user can fix is reported as one line on stderr with exit status 2. Heavy modules are
+imported inside the subcommands, so that `--help` is fast.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ train_app.command("specimen")(train_specimen)
 
 
 def main() -> None:
-    """Entry point: a `LocheadsError` or a full disk is one line on stderr and exit status 2."""
+    """Runs the command; reports a `LocheadsError` or a full disk as one line with exit status 2."""
     from locheads.files import explained
 
     try:

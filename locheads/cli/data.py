@@ -1,4 +1,4 @@
-"""The subcommands about data and stores: `profile`, `data`, `manifest`."""
+"""Defines the subcommands for data and stores: `profile`, `data`, `manifest`."""
 
 from __future__ import annotations
 
@@ -15,38 +15,38 @@ def profile(
         str, typer.Option(help="`specimen`, or a model that transformers can load: a hub name or a folder.")
     ] = "specimen",
     data: Annotated[str, typer.Option(help="`specimen`, or the folder of the data sets.")] = "specimen",
-    dataset: Annotated[str, typer.Option(help="As in `refcoco+` or `reasonseg`.")] = "refcoco",
-    split: Annotated[str, typer.Option(help="A split of it.")] = "train",
+    dataset: Annotated[str, typer.Option(help="For example `refcoco+` or `reasonseg`.")] = "refcoco",
+    split: Annotated[str, typer.Option(help="Split of the data set.")] = "train",
     samples: Annotated[int, typer.Option(min=1, help="How many samples to draw.")] = 500,
     seed: Annotated[int, typer.Option(help="Seed of the draw.")] = 0,
-    world: Annotated[str, typer.Option(help="World whose notebooks are to read the store.")] = "specimen",
+    world: Annotated[str, typer.Option(help="World whose notebooks read the store.")] = "specimen",
     store: Annotated[
-        Path | None, typer.Option(help="The store. Default: where the notebooks of the world look for it.")
+        Path | None, typer.Option(help="Folder of the store. Default: that of the world's notebooks.")
     ] = None,
     maps: Annotated[
-        str, typer.Option(help="Whose maps to keep: `all`, `none`, or heads as in `L3H2,L4H1`.")
+        str, typer.Option(help="Heads whose maps to keep: `all`, `none`, or as in `L3H2,L4H1`.")
     ] = "all",
     batch: Annotated[int, typer.Option(min=1, help="Samples in one forward pass.")] = 16,
     device: Annotated[str, typer.Option(help="A torch device.")] = "cpu",
     precision: Annotated[str, typer.Option(help="`float32`, `bfloat16` or `float16`.")] = "float32",
-    workers: Annotated[int | None, typer.Option(min=1, help="So many Dask workers on this machine.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Dask workers on this machine.")] = None,
     scheduler: Annotated[
-        str | None, typer.Option(help="Workers of a Dask scheduler, as in `tcp://host:8786`.")
+        str | None, typer.Option(help="Address of a Dask scheduler, such as `tcp://host:8786`.")
     ] = None,
 ) -> None:
     """Capture every head on a data set: attention sums, entropies, IoUs and maps, in a zarr store.
 
-    A call that was stopped, however, is taken up by the next one. A store that was made with other parameters
-    is refused. For SLURM, see the top of `locheads/profiling/cluster.py`.
+    An interrupted profile is resumed by the next call. A store that was made with other parameters is
+    refused. For SLURM, see the top of `locheads/profiling/cluster.py`.
 
     Example: `locheads profile --samples 1000 --maps L3H2,L4H1 --store runs/few-maps`
     """
     from locheads.data import read_samples
     from locheads.profiling.cluster import profile_anywhere
     from locheads.profiling.store import kept_heads
-    from locheads.run import outputs
+    from locheads.run.study import profile_store
 
-    place = store or outputs.ROOT / "runs" / world / f"profile-{dataset}-{split}-{samples}-{seed}"
+    place = store or profile_store(world, dataset, split, samples, seed)
     kept = kept_heads(maps)
     chosen = read_samples(data, dataset, split, limit=samples, seed=seed)
     done = profile_anywhere((model, device, precision), chosen, place, kept, batch, workers, scheduler)
@@ -55,13 +55,13 @@ def profile(
 
 def data(
     root: Annotated[
-        Path | None, typer.Option(help="Folder to write to. Default: data/specimen of the repository.")
+        Path | None, typer.Option(help="Output folder. Default: data/specimen of the repository.")
     ] = None,
 ) -> None:
     """Write the specimen's data set: scenes and expressions in the layouts of RefCOCO and ReasonSeg.
 
-    The same bytes every time. What is there and whole already is left as it is. The notebooks do this by
-    themselves; the command is for a look at the files.
+    The files are identical every time, and a complete data set is not written again. The notebooks write it
+    automatically; the command is for inspecting the files.
     """
     from locheads.data.scenes.dataset import ensure_dataset
 
@@ -73,18 +73,18 @@ def manifest(
     data: Annotated[
         str | None, typer.Argument(help="`specimen`, a folder of data sets, or an owner on the hub.")
     ] = None,
-    dataset: Annotated[str | None, typer.Argument(help="As in `refcoco`.")] = None,
-    split: Annotated[str | None, typer.Argument(help="As in `train`.")] = None,
+    dataset: Annotated[str | None, typer.Argument(help="Name of the data set, such as `refcoco`.")] = None,
+    split: Annotated[str | None, typer.Argument(help="Split, such as `train`.")] = None,
     limit: Annotated[int | None, typer.Option(help="How many samples to draw. Default: all.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the draw.")] = 0,
-    output: Annotated[Path | None, typer.Option(help="Where the list goes: a .jsonl file.")] = None,
+    output: Annotated[Path | None, typer.Option(help="Output file of the list (.jsonl).")] = None,
     check: Annotated[Path | None, typer.Option(help="A list to check instead of writing one.")] = None,
 ) -> None:
     """List the samples of a run as JSON lines, with the SHA-256 of their images, or check such a list.
 
-    Limit and seed draw the same samples as in the notebooks. The list can be read in the place of DATA; its
-    images count from its own folder. `--check FILE` alone holds the images beside the list against it; with
-    DATA, DATASET and SPLIT it holds your own samples against it.
+    Limit and seed draw the same samples as in the notebooks. The list can be given as DATA; its images
+    are relative to its folder. `--check FILE` alone checks the images beside the list; with DATA, DATASET and
+    SPLIT it checks your own samples against the list.
 
     Examples: `locheads manifest /data/refer refcoco train --limit 1000 --output /data/refer/train.jsonl`,
     `locheads manifest --check /data/refer/train.jsonl`

@@ -1,4 +1,4 @@
-"""Ground one picture from the command line: what `locheads ground` does."""
+"""Grounds an expression in one image file: the implementation of `locheads ground`."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ FORMATS = (".png", ".pdf", ".svg", ".jpg", ".jpeg")
 
 
 def ground_file(image: Path, expression: str, model: str, heads: str | None, world: str, output: Path) -> str:
-    """Ground an expression in a picture file and write the overlay; everything cheap is checked first.
+    """Grounds an expression in an image file and writes the overlay; cheap checks come first.
 
     Args:
-        image: The picture.
-        expression: What to find.
+        image: The image file.
+        expression: The referring expression.
         model: `"specimen"`, or a model that transformers can load.
-        heads: Heads as `"L3H2,L4H1"`; None for those that notebook 01 selected in `world`.
-        world: The world whose heads to use.
-        output: Where the overlay goes.
+        heads: Heads such as `"L3H2,L4H1"`; None: those that notebook 01 selected in `world`.
+        world: The world whose heads are used.
+        output: Path of the overlay.
 
     Returns:
-        A line for the user: box in pixels, heads, and where the overlay is.
+        One line for the user: box in pixels, heads, and path of the overlay.
 
     Raises:
-        LocheadsError: The picture, expression, model or heads will not do, or `output` cannot be written.
+        LocheadsError: The image, expression, model or heads are invalid, or `output` cannot be written.
     """
     if output.suffix.lower() not in FORMATS:
         raise LocheadsError(f"{output}: not a kind of picture; end its name in {', '.join(FORMATS)}")
@@ -52,10 +52,10 @@ def ground_file(image: Path, expression: str, model: str, heads: str | None, wor
 
 
 def selected_heads(model: str, world: str) -> tuple[Head, ...]:
-    """The heads that notebook 01 selected in a world.
+    """Loads the heads that notebook 01 selected in a world.
 
     Raises:
-        LocheadsError: The notebook has not run there, or the heads are those of another model.
+        LocheadsError: The notebook has not run in this world, or the heads belong to another model.
     """
     if model != outputs.SPECIMEN and world == outputs.SPECIMEN:
         raise LocheadsError(

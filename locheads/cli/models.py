@@ -1,4 +1,4 @@
-"""The subcommands about a model by itself: `ground` and `train specimen`."""
+"""Defines the subcommands for models: `ground` and `train specimen`."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ def ground(
         str, typer.Option(help="`specimen`, or a model that transformers can load: a hub name or a folder.")
     ] = "specimen",
     heads: Annotated[
-        str | None, typer.Option(help="Heads to use, as in `L3H2,L4H1`. Default: those notebook 01 selected.")
+        str | None, typer.Option(help="Heads to use, as in `L3H2,L4H1`. Default: selected by notebook 01.")
     ] = None,
     world: Annotated[str, typer.Option(help="The world whose selected heads to use.")] = "specimen",
-    output: Annotated[Path, typer.Option(help="Where the overlay goes: .png, .pdf, .svg or .jpg.")] = Path(
+    output: Annotated[Path, typer.Option(help="Output file: .png, .pdf, .svg or .jpg.")] = Path(
         "overlay.png"
     ),
 ) -> None:
-    """Find what an EXPRESSION refers to in an IMAGE, and draw map, mask and box over it.
+    """Find the object that an EXPRESSION refers to in an IMAGE, and draw map, mask and box over it.
 
     The heads are those that notebook 01 selected in the world; for a model of yours, run it first
     (`locheads run 01 -p model=… --world NAME`), then give `--world NAME`.
@@ -37,7 +37,7 @@ def ground(
 
 
 class Part(StrEnum):
-    """What of the specimen can be trained by itself, in the order of the recipe."""
+    """Parts of the specimen that can be trained separately, in the order of the recipe."""
 
     tags = "tags"
     questions = "questions"
@@ -60,8 +60,8 @@ def train_specimen(
 ) -> None:
     """Train the specimen again: the vision tower on tags and questions, the model on answers, the segmenter.
 
-    Hours on two CPU cores, minutes on a GPU. Checkpointed: a call that was stopped is taken up by the next.
-    The weights in the repository are replaced only when their part is done.
+    Takes hours on two CPU cores, minutes on a GPU. Training is checkpointed: an interrupted call is resumed
+    by the next. The weights in the repository are replaced only when their part is finished.
     """
     from locheads.specimen.recipe import train_part
 

@@ -1,4 +1,4 @@
-"""The subcommands about the notebooks: `run`, `sweep`, and `results`, which reads what they leave."""
+"""Defines the subcommands for notebooks: `run`, `sweep`, and `results`, which reads their numbers."""
 
 from __future__ import annotations
 
@@ -13,31 +13,31 @@ from locheads.errors import LocheadsError
 def run(
     notebooks: Annotated[
         list[str] | None,
-        typer.Argument(help="Numbers or names, as in `01 03`; none means all, in order."),
+        typer.Argument(help="Numbers or names, such as `01 03`. Default: all, in order."),
     ] = None,
     parameter: Annotated[
         list[str] | None,
-        typer.Option("-p", "--parameter", metavar="NAME=VALUE", help="A parameter; repeat for more."),
+        typer.Option("-p", "--parameter", metavar="NAME=VALUE", help="A parameter; may be repeated."),
     ] = None,
     preset: Annotated[
         str | None, typer.Option(help="YAML file of parameters, or the name of one in `notebooks/params`.")
     ] = None,
     world: Annotated[
         str | None,
-        typer.Option(help="Name under which the outcome is kept; needed when parameters are changed."),
+        typer.Option(help="Name under which the outcome is saved; required when parameters are changed."),
     ] = None,
     in_place: Annotated[
-        bool, typer.Option("--in-place", help="Then put the executed copies in the place of the notebooks.")
+        bool, typer.Option("--in-place", help="Replace the notebooks by their executed copies.")
     ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only tell what would be loaded, fetched and needed.")
+        bool, typer.Option("--dry-run", help="Only report what would be loaded, downloaded and required.")
     ] = False,
 ) -> None:
     """Run notebooks of the study, headlessly and strictly.
 
     A parameter that none of the notebooks has, or of another type than in the notebook, is refused before
-    anything runs. Paths among the parameters count from `notebooks/`. Parameters on the command line win over
-    those of the preset; a preset may hold parameters of notebooks that are not run.
+    anything runs. Paths among the parameters are relative to `notebooks/`. Parameters on the command line
+    override those of the preset; a preset may hold parameters of notebooks that are not run.
 
     Executed copies go to `runs/WORLD/`, named numbers to `results/WORLD/`, pictures to `figures/WORLD/`.
 
@@ -64,15 +64,15 @@ def run(
 
 def sweep(
     file: Annotated[Path, typer.Argument(help="YAML file with `notebook`, `grid` and perhaps `base`.")],
-    workers: Annotated[int | None, typer.Option(min=1, help="So many Dask workers on this machine.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Dask workers on this machine.")] = None,
     scheduler: Annotated[
-        str | None, typer.Option(help="Workers of a Dask scheduler, as in `tcp://host:8786`.")
+        str | None, typer.Option(help="Address of a Dask scheduler, such as `tcp://host:8786`.")
     ] = None,
 ) -> None:
     """Run one notebook over a grid of parameters, each point in a world of its own.
 
-    All points are checked before the first runs. Points that are done already are left as they are, and one
-    that fails does not stop the others. The table of all points goes to `results/FILE.csv`.
+    All points are checked before the first runs. Finished points are not run again, and a failing point
+    does not stop the others. The table of all points goes to `results/FILE.csv`.
 
     Example: a file `heads.yaml` with the lines `notebook: 03` and `grid: {k: [1, 3, 5]}`, then
     `locheads sweep heads.yaml --workers 2`
@@ -93,10 +93,10 @@ def sweep(
 
 def results(
     output: Annotated[
-        Path | None, typer.Option(help="Where it goes. Default: RESULTS.md of the repository.")
+        Path | None, typer.Option(help="Output file. Default: RESULTS.md of the repository.")
     ] = None,
 ) -> None:
-    """Write every number of the paper beside the saved ones, of the specimen and of the presets' worlds.
+    """Write every number of the paper beside the saved ones of the specimen and of the presets' worlds.
 
     Example: `locheads results`, after `locheads run` has filled `results/`.
     """

@@ -1,4 +1,4 @@
-"""Readers, one file for each published format; all give `locheads.data.samples.Sample`s."""
+"""Reads data sets: one module per published format, all returning `locheads.data.samples.Sample`s."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from locheads.data.manifest import read_manifest
 from locheads.data.narratives import read_narratives
 from locheads.data.reasonseg import read_reasonseg
 from locheads.data.refcoco import SPLIT_BY, read_objects, read_refcoco
-from locheads.errors import LocheadsError, LocheadsWarning
 from locheads.data.samples import Box, LazySamples, Sample
+from locheads.errors import LocheadsError, LocheadsWarning
 
 __all__ = [
     "DATASETS",
@@ -42,12 +42,12 @@ DATASETS: dict[str, Reader] = {
 }
 """Data set name → reader of `(root, split, images)`.
 
-In brackets: Google's splits instead of the paper's; the first query alone of each file of ReasonSeg, as LISA
-validates."""
+In parentheses: `google` for Google's splits instead of the paper's, `first` for only the first query of each
+ReasonSeg file, as in LISA's validation."""
 
 
 def open_samples(data: Path | str, dataset: str, split: str, images: Path | str | None = None) -> LazySamples:
-    """All samples of a split, none made yet: `len` counts them, iterating streams them.
+    """Opens a split without reading its samples: `len` counts them, iterating reads one after another.
 
     Arguments and errors are those of `read_samples`.
     """
@@ -65,16 +65,18 @@ def open_samples(data: Path | str, dataset: str, split: str, images: Path | str 
 
 
 def objects_of(data: Path | str, dataset: str) -> dict[str, list[Box]]:
-    """The boxes (xyxy pixels) of all annotated objects by image id, referred to or not; crowds left out.
-
-    None of any image where the data set does not list them: only `refer`'s layout does.
+    """Reads the boxes of all annotated objects, referred to or not, without crowds.
 
     Args:
-        data: As `read_samples` takes it.
-        dataset: Likewise.
+        data: As for `read_samples`.
+        dataset: As for `read_samples`.
+
+    Returns:
+        Image id → boxes (xyxy pixels). Empty if the data set does not list its objects, as only the `refer`
+        layout does.
 
     Raises:
-        LocheadsError: The list is damaged.
+        LocheadsError: The annotations are damaged.
     """
     root = _folder(data)
     if dataset not in SPLIT_BY or not (root / dataset / "instances.json").exists():
@@ -91,24 +93,24 @@ def read_samples(
     on_error: str = "raise",
     images: Path | str | None = None,
 ) -> list[Sample]:
-    """The samples of a split, or a random subset of them, in the order of the files.
+    """Reads the samples of a split, or a random subset of them, in the order of the files.
 
     Args:
         data: Folder of the data sets: `refcoco/`, `refcoco+/`, `refcocog/` and `images/` in the `refer`
             layout or as copies of jxu124's or lmms-lab's repositories, `ReasonSeg/`,
-            `panoptic_narrative_grounding/`; or `"jxu124"` or `"lmms-lab"`, to fetch theirs from the hub; or
-            a list of samples, `….jsonl`; or `"specimen"`, whose folder is written first where it is missing.
+            `panoptic_narrative_grounding/`; or `"jxu124"` or `"lmms-lab"`, to download from the hub; or a
+            list of samples, `….jsonl`; or `"specimen"`, whose folder is written first if missing.
         dataset: A key of `DATASETS`; for a list, any name.
-        split: A split of it.
-        limit: At most so many samples, drawn without replacement; None: all of them.
+        split: Name of the split.
+        limit: Maximum number of samples, drawn without replacement; None: all.
         seed: Seed of the draw; the same seed draws the same samples.
-        on_error: What a bad sample does: `"raise"`, or `"skip"` to leave it out, with a `LocheadsWarning` at
-            the end. To skip, each image is decoded here; otherwise it is read only when it is asked for.
-        images: Folder of the images, where they do not lie in the layout's own place (COCO's only).
+        on_error: How to treat a bad sample: `"raise"`, or `"skip"` to drop it, with one `LocheadsWarning` at
+            the end. With `"skip"` every image is decoded here; otherwise images are read lazily.
+        images: Folder of the images, if not at the layout's own place (COCO images only).
 
     Raises:
-        LocheadsError: Unknown data set or split, limit below 1, what the reader raises, or a sample that is
-            drawn has a blank expression, a bad box or a bad mask (`Sample.checked`); none is left.
+        LocheadsError: The data set or split is unknown, the limit is below 1, the reader fails, a drawn
+            sample has a blank expression, a bad box or a bad mask (`Sample.checked`), or no sample is left.
     """
     if limit is not None and limit < 1:
         raise LocheadsError(f"limit = {limit}: at least one sample is needed")
@@ -124,7 +126,7 @@ def read_samples(
 
 
 def _good(samples: LazySamples, chosen: Sequence[int], what: str) -> list[Sample]:
-    """The chosen samples that are good, with their images; one warning lists the others."""
+    """Returns the chosen samples that pass all checks, images included; one warning lists the others."""
     good: list[Sample] = []
     bad: list[str] = []
     decoded: set[tuple[Path, tuple[int, int]]] = set()
@@ -148,7 +150,7 @@ def _good(samples: LazySamples, chosen: Sequence[int], what: str) -> list[Sample
 
 
 def _folder(data: Path | str) -> Path:
-    """The folder that `data` names."""
+    """Returns the folder that `data` names; the specimen's is written if missing."""
     if data != "specimen":
         return Path(data)
     from locheads.data.scenes.dataset import ensure_dataset
@@ -157,10 +159,10 @@ def _folder(data: Path | str) -> Path:
 
 
 def readable(data: Path | str, datasets: Sequence[str], splits: Sequence[str]) -> list[str]:
-    """Those of the data sets whose splits can be opened; the others are told and left out.
+    """Returns the data sets whose splits can all be opened; the others are reported and skipped.
 
     Raises:
-        LocheadsError: None is left.
+        LocheadsError: No data set can be opened.
     """
     there = []
     for name in datasets:

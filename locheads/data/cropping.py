@@ -1,4 +1,4 @@
-"""Pictures that are not square, cut from square ones, so that ways of making them square can be compared.
+"""Cuts of pictures: bands of square pictures that are not square, and the central square of any picture.
 
 The cut is of whole pixels, and box and mask are cut with it, so nothing is resampled and nothing estimated.
 """
@@ -13,13 +13,16 @@ from typing import Any
 
 import numpy as np
 
-from locheads.data.samples import Sample, encode_mask
+from locheads.data.samples import Box, Sample, encode_mask
+from locheads.method.geometry import Window
 
 Region = tuple[int, int, int, int]
 
 
 def oblong(sample: Sample, share: float = 0.6, wide: bool = True) -> Sample:
-    """A band of a square picture that holds the whole object at its relative place; others stay as they are.
+    """Cuts a band with the whole object out of a square picture; other pictures stay as they are.
+
+    The object keeps its place relative to the cut edge, as far as it stays whole (see `band`).
 
     Args:
         sample: With box.
@@ -41,7 +44,7 @@ def oblong(sample: Sample, share: float = 0.6, wide: bool = True) -> Sample:
 
 
 def band(low: float, high: float, edge: int, share: float) -> tuple[int, int]:
-    """Whole pixels [start, stop) of an edge: `share` of it, with [low, high) inside.
+    """Returns whole pixels [start, stop) of an edge: `share` of it, with [low, high) inside.
 
     The middle of [low, high) lies where it lay, relative to the edge, as far as the object allows: what was
     on the left stays on the left. All pixels that [low, high) touches are kept, however small the share.
@@ -54,16 +57,16 @@ def band(low: float, high: float, edge: int, share: float) -> tuple[int, int]:
 
 
 def cut(sample: Sample, region: Region) -> Sample:
-    """The part of a sample inside a region of whole pixels, (x0, y0, x1, y1), half-open.
+    """Cuts a sample to a region of whole pixels, (x0, y0, x1, y1), half-open.
 
-    Image, box and masks are those of the part; the image is made when it is asked for.
+    Image, box and masks are those of the part; the image is made when it is asked for. Box and mask are None
+    where the part holds nothing of the object.
     """
     x0, y0, x1, y1 = region
     names = f"@{x0},{y0},{x1},{y1}"
-    box = sample.box
-    if box is not None:
-        shifted = np.clip(np.array(box) - [x0, y0, x0, y0], 0, [x1 - x0, y1 - y0] * 2)
-        box = (float(shifted[0]), float(shifted[1]), float(shifted[2]), float(shifted[3]))
+    box, mask = _clipped(sample.box, region), sample.mask
+    if mask is not None and not mask[y0:y1, x0:x1].any():
+        box, mask = None, None
     stored: Callable[[], bytes] = partial(_png, sample, region)
     return replace(
         sample,
@@ -71,10 +74,26 @@ def cut(sample: Sample, region: Region) -> Sample:
         image_id=sample.image_id + names,
         size=(x1 - x0, y1 - y0),
         box=box,
-        segmentation=_part(sample.mask, region),
+        segmentation=_part(mask, region),
         ignored=_part(sample.ignored_mask, region),
         stored=stored,
     )
+
+
+def central_square(sample: Sample) -> Region:
+    """Returns what a centre crop leaves of the picture: the square of its shorter edge, in whole pixels."""
+    window = Window.resize_and_crop(sample.size, (1, 1))
+    side = min(sample.size)
+    x0, y0 = int(window.x0), int(window.y0)
+    return x0, y0, x0 + side, y0 + side
+
+
+def _clipped(box: Box | None, region: Region) -> Box | None:
+    if box is None:
+        return None
+    x0, y0, x1, y1 = region
+    left, top, right, bottom = np.clip(np.array(box) - [x0, y0, x0, y0], 0, [x1 - x0, y1 - y0] * 2).tolist()
+    return (left, top, right, bottom) if left < right and top < bottom else None
 
 
 def _part(mask: np.ndarray | None, region: Region) -> dict[str, Any] | None:

@@ -1,17 +1,17 @@
-"""RefCOCO, RefCOCO+ and RefCOCOg as parquet files, from the hub by name or from a copy of it.
+"""Reads RefCOCO, RefCOCO+ and RefCOCOg from parquet files, on the hub or in a local copy.
 
 ::
 
-    root/refcoco/data/train-00000-of-00001-….parquet    jxu124's, one row a reference
-    root/RefCOCO/data/val-00000-of-00004.parquet        lmms-lab's, one row an object
+    root/refcoco/data/train-00000-of-00001-….parquet    jxu124's, one row per reference
+    root/RefCOCO/data/val-00000-of-00004.parquet        lmms-lab's, one row per object
 
 `jxu124/refcoco`, `refcocoplus` and `refcocog` hold all splits of the paper (testA is their `test`) with
 the references of the `refer` layout and, as JSON, COCO's entries; the images are COCO's train2014 files.
 
-`lmms-lab/RefCOCO`, `RefCOCOplus` and `RefCOCOg` hold images, but no train, and differ from the paper's
+`lmms-lab/RefCOCO`, `RefCOCOplus` and `RefCOCOg` hold images, but no train split, and differ from the paper's
 data. By their numbers of rows, `val` of RefCOCO (8,811) and RefCOCOg (7,573) are the paper's splits (3,811
-and 2,573) with Google's (5,000 each) among them, and `test` of RefCOCO is Google's. And a row has one flat
-polygon, so it cannot hold all of an object in several parts.
+and 2,573) plus Google's (5,000 each), and `test` of RefCOCO is Google's. Each row holds one flat polygon,
+so the mask of an object in several parts is incomplete.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from locheads.data.refcoco import IMAGES, SPLIT_BY, coco_sample, explaining
-from locheads.errors import LocheadsError
 from locheads.data.samples import LazySamples, Sample, read_size
+from locheads.errors import LocheadsError
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -43,14 +43,14 @@ REPOSITORIES: Mapping[str, Mapping[str, tuple[str, Mapping[str, str]]]] = {
         "refcocog": ("RefCOCOg", {name: name for name in ("val", "test")}),
     },
 }
-"""Owner → data set → name of the repository and, by split, how its files are named."""
+"""Owner → data set → name of the repository, and split → name of its files."""
 
 
 def find_hub(data: Path | str, dataset: str, split: str) -> tuple[str, str] | None:
-    """Owner and place of the repository to read: a hub name, or the folder of a copy under `data`.
+    """Finds the repository to read; returns its owner, and its hub name or the folder of a copy under `data`.
 
-    Of two copies the one that has the split counts, and jxu124's, which has the paper's splits and whole
-    masks, where COCO's images are there too.
+    Of two copies the one with the split is chosen; jxu124's is preferred, which has the paper's splits and
+    complete masks, if COCO's images are present as well.
 
     Args:
         data: An owner, `"jxu124"` or `"lmms-lab"`, or a folder.
@@ -73,17 +73,17 @@ def find_hub(data: Path | str, dataset: str, split: str) -> tuple[str, str] | No
 
 
 def read_hub(owner: str, place: str, dataset: str, split: str, images: Path | None = None) -> LazySamples:
-    """The samples of one split, one for each expression, in the order of the rows.
+    """Reads the samples of one split, one per expression, in the order of the rows.
 
     Args:
-        owner: Whose layout it is, a key of `REPOSITORIES`.
+        owner: Owner of the repository, a key of `REPOSITORIES`.
         place: Hub name of the repository, or the folder of a copy.
         dataset: A key of `SPLIT_BY`.
         split: A split as the paper names it.
         images: Folder of COCO's train2014 images, for jxu124's; None: below the folder above `place`.
 
     Raises:
-        LocheadsError: No such split, or the repository cannot be read; from a sample, what is wrong with it.
+        LocheadsError: There is no such split, the repository cannot be read, or a sample is malformed.
     """
     name = _file(owner, dataset, split)
     if name is None:
@@ -111,19 +111,19 @@ def _file(owner: str, dataset: str, split: str) -> str | None:
 
 
 def _coco_folder(root: Path) -> Path | None:
-    """COCO's train2014 images below `root`, as in the `refer` layout or as jxu124's rows name them."""
+    """Finds COCO's train2014 images below `root`, as in the `refer` layout or as in jxu124's rows."""
     return next((root / place for place in (IMAGES, "coco/train2014") if (root / place).is_dir()), None)
 
 
 def _load(place: str, name: str) -> Dataset:
-    """The rows of one split; nothing else of the repository is fetched."""
+    """Loads the rows of one split; nothing else of the repository is downloaded."""
     import datasets
 
     datasets.disable_progress_bars()
     try:
         files = {name: f"data/{name}-*.parquet"}
         return datasets.load_dataset(place, data_files=files, split=name, verification_mode="no_checks")
-    except Exception as error:  # files, network, hub and parquet each have their own
+    except Exception as error:  # files, network, hub and parquet raise exceptions of their own
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise LocheadsError(
             f"{place}: the split {name} cannot be read ({reason}); check it, and the connection"
@@ -166,7 +166,7 @@ def _row_with_image(rows: Dataset, folder: Path, prefix: str, item: tuple[int, i
 
 
 def _image_id(path: Path) -> str:
-    """COCO's number of an image, of a name such as `COCO_train2014_000000000077_5.jpg`; else the name."""
+    """Returns COCO's image id from a name such as `COCO_train2014_000000000077_5.jpg`; else the name."""
     number = re.match(r"COCO_\w+?2014_0*(\d+)", path.name)
     return number[1] if number else path.stem
 

@@ -1,15 +1,15 @@
-"""A list of samples as JSON lines: own data, or the very samples of a run, to be published and checked.
+"""Reads, writes and checks lists of samples as JSON lines: own data, or the exact samples of a run.
 
-One sample a line; only `image` and `expression` are needed:
+One sample per line; only `image` and `expression` are needed:
 
 ::
 
     {"image": "photos/3.jpg", "expression": "the dog", "box": [x0, y0, x1, y1], "mask": "masks/3.png"}
 
-`image` counts from the folder of the list. `box` is half-open xyxy in pixels, around the mask if left out.
+`image` is relative to the folder of the list. `box` is half-open xyxy in pixels; default: around the mask.
 `mask` is COCO RLE, a list of COCO polygons, or an image file that is 0 where the object is not.
 `write_manifest` adds `id`, `dataset`, `split`, `size`, and `sha256` of the image file; lines of another data
-set or split are passed over.
+set or split are skipped.
 """
 
 from __future__ import annotations
@@ -26,8 +26,6 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from locheads.errors import LocheadsError
-from locheads.files import replacing
 from locheads.data.samples import (
     Box,
     LazySamples,
@@ -38,17 +36,19 @@ from locheads.data.samples import (
     read_size,
     tight_box,
 )
+from locheads.errors import LocheadsError
+from locheads.files import replacing
 
 _KEPT = ("ignored", "is_sentence", "phrase", "is_plural", "is_thing")
-"""Fields of a sample that are written as they are, where the data set has them."""
+"""Fields of a sample that are written unchanged, if the data set has them."""
 
 
 def read_manifest(path: Path, dataset: str, split: str) -> LazySamples:
-    """The samples of a list that are of a data set and a split, or say of neither, in the order of its lines.
+    """Reads the samples of a data set and split, and those without either, in the order of the lines.
 
     Raises:
-        LocheadsError: The list is missing, no JSON lines, or has none of that data set and split; from a
-            sample, something is missing or malformed.
+        LocheadsError: The list is missing, is not JSON lines, or has no sample of that data set and split; or
+            a sample is incomplete or malformed.
     """
     lines = [
         (number, line)
@@ -62,7 +62,7 @@ def read_manifest(path: Path, dataset: str, split: str) -> LazySamples:
 
 
 def write_manifest(samples: Sequence[Sample], path: Path, dataset: str, split: str) -> None:
-    """Write a list that `read_manifest` reads back; images inside other files are written beside it.
+    """Writes a list that `read_manifest` reads back; images inside other files are saved beside it.
 
     Raises:
         LocheadsError: An image is missing, or the list cannot be written.
@@ -81,7 +81,7 @@ def write_manifest(samples: Sequence[Sample], path: Path, dataset: str, split: s
 
 
 def check_images(path: Path) -> int:
-    """How many images a list names, each found to be the file that was listed.
+    """Checks the SHA-256 of every image of a list; returns the number of images.
 
     Raises:
         LocheadsError: An image is missing or differs, or a line has no hash.
@@ -100,7 +100,7 @@ def check_images(path: Path) -> int:
 
 
 def check_samples(path: Path, samples: Sequence[Sample]) -> int:
-    """How many samples a list names, each found to be the one in the same place of `samples`.
+    """Checks that a list names exactly `samples`, in the same order; returns their number.
 
     Raises:
         LocheadsError: Number, id, expression, box, mask or image differ.
@@ -125,7 +125,7 @@ def check_samples(path: Path, samples: Sequence[Sample]) -> int:
 
 
 def _entry(sample: Sample, dataset: str, split: str) -> dict[str, Any]:
-    """A sample as JSON, but for its image file; as it will be read back, with lists for tuples."""
+    """Converts a sample to JSON, without its image file; lists replace tuples, as when read back."""
     kept = {key: getattr(sample, key) for key in _KEPT if getattr(sample, key) is not None}
     values = {
         "id": sample.sample_id,
@@ -142,7 +142,7 @@ def _entry(sample: Sample, dataset: str, split: str) -> dict[str, Any]:
 
 
 def _lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """The lines that hold something, counted from 1."""
+    """Yields the lines that are not blank, numbered from 1."""
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Panoptic Narrative Grounding (arXiv 2109.04988): noun phrases of long captions, COCO's panoptic masks.
+"""Reads Panoptic Narrative Grounding (arXiv 2109.04988): noun phrases of long captions, panoptic masks.
 
 ::
 
@@ -9,9 +9,8 @@
     root/images/val2017/*.jpg                              or val2017/*.jpg
 
 `root` is `panoptic_narrative_grounding`, `coco` or the folder of the data sets itself. A segment with ids is
-a phrase. Its expression is the caption up to and including it, so the last text token is the phrase's and has
-read what came before, as in F-LMM, where a phrase is read within its caption. Its mask is the union of its
-segments.
+a phrase. Its expression is the caption up to and including the phrase, so the last text token belongs to the
+phrase and attends to the preceding caption, as in F-LMM. Its mask is the union of its segments.
 """
 
 from __future__ import annotations
@@ -27,8 +26,8 @@ import numpy as np
 from jaxtyping import Int
 from PIL import Image
 
-from locheads.errors import LocheadsError
 from locheads.data.samples import LazySamples, Sample, encode_mask, tight_box
+from locheads.errors import LocheadsError
 
 SPLITS = ("train", "val")
 
@@ -45,9 +44,9 @@ class _Phrase:
 
 
 def read_narratives(data: Path, split: str, images: Path | None = None) -> LazySamples:
-    """The samples of one split, one for each phrase that has a mask, in the order of the file.
+    """Reads the samples of one split, one per phrase with a mask, in the order of the file.
 
-    `is_thing` is true where any of the phrase's segments is one.
+    `is_thing` is true if any of the phrase's segments is a thing.
 
     Args:
         data: Folder of the data sets.
@@ -79,7 +78,7 @@ def _has(root: Path) -> bool:
 
 
 def _first(*places: Path) -> Path:
-    """The first place there is, or the first one, for the message."""
+    """Returns the first path that exists, or else the first one, for the message."""
     return next((place for place in places if place.is_dir()), places[0])
 
 
@@ -93,7 +92,7 @@ def _load(path: Path) -> Any:
 
 
 def _phrases(number: int, narrative: dict[str, Any]) -> Iterator[_Phrase]:
-    """The phrases with a mask, each with the caption as far as its end."""
+    """Yields the phrases with a mask, each with the caption up to its end."""
     utterances = [segment["utterance"].strip() for segment in narrative["segments"]]
     contexts = _contexts(narrative["caption"], utterances)
     for index, segment in enumerate(narrative["segments"]):
@@ -110,7 +109,7 @@ def _phrases(number: int, narrative: dict[str, Any]) -> Iterator[_Phrase]:
 
 
 def _contexts(caption: str, utterances: list[str]) -> list[str]:
-    """The caption up to the end of each utterance; where it lacks one, the utterances themselves."""
+    """Returns the caption up to each utterance's end; if one is missing in it, the joined utterances."""
     end, contexts = 0, []
     for utterance in utterances:
         start = caption.lower().find(utterance.lower(), end)
@@ -145,7 +144,7 @@ class _Panoptic:
             file, size = self.masks / annotation["file_name"], (image["width"], image["height"])
         except (KeyError, TypeError) as error:
             raise LocheadsError(
-                f"{self.path}, sample {sample_id}: its image or segment lacks ({error!r})"
+                f"{self.path}, sample {sample_id}: its image or segment is missing ({error!r})"
             ) from error
         mask = np.isin(segment_ids(file), phrase.ids)
         return Sample(
@@ -164,7 +163,7 @@ class _Panoptic:
 
 @lru_cache(maxsize=4)  # the phrases of a caption follow each other
 def segment_ids(path: Path) -> Int[np.ndarray, "height width"]:
-    """The segment of each pixel of a panoptic PNG: red + 256 green + 256² blue.
+    """Decodes the segment id of each pixel of a panoptic PNG: red + 256 green + 256² blue.
 
     Raises:
         LocheadsError: The file is missing or does not decode.

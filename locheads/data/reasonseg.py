@@ -6,9 +6,9 @@
     root/val/name.json   {"text": [query, …], "is_sentence": true, "shapes": [{"label": "target",
                           "points": [[x, y], …]}, …]}
 
-The ground truth is what LISA draws: polygons through pixel centres, outline included, larger
-ones first, so that a smaller one overrules; `target` is the object, `ignore` stays out of the
-evaluation, `flag` means nothing. All queries of a file mean the same object.
+The ground truth follows LISA: polygons are drawn through pixel centres, outline included, larger ones
+first, so that smaller ones overwrite them. `target` is the object, `ignore` is excluded from the evaluation,
+`flag` has no meaning. All queries of a file refer to the same object.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ import numpy as np
 from jaxtyping import Bool
 from PIL import Image, ImageDraw
 
-from locheads.errors import LocheadsError
 from locheads.data.samples import LazySamples, Sample, encode_mask, read_size, tight_box
+from locheads.errors import LocheadsError
 
 
 def read_reasonseg(root: Path, split: str, first: bool = False) -> LazySamples:
-    """The samples of one split, one for each query, files in order of name.
+    """Reads the samples of one split, one per query, files in order of name.
 
     Args:
-        root: Folder with one folder a split (`train`, `val`, `test`).
-        split: Which one.
-        first: Take only the first query of a file, as LISA's own validation does.
+        root: Folder with one subfolder per split (`train`, `val`, `test`).
+        split: Name of the split.
+        first: Read only the first query of a file, as LISA's own validation does.
 
     Raises:
         LocheadsError: No such folder or split, damaged annotation; from a sample, missing or damaged
@@ -78,14 +78,14 @@ def _sample(split: str, item: tuple[Path, int]) -> Sample:
 def draw_target(
     shapes: list[dict[str, Any]], size: tuple[int, int]
 ) -> tuple[Bool[np.ndarray, "height width"], Bool[np.ndarray, "height width"]]:
-    """Target and ignored region of an annotation's polygons.
+    """Draws the target and the ignored region from an annotation's polygons.
 
     Args:
-        shapes: Polygons with `label` and `points`; fractions of a pixel are cut off.
+        shapes: Polygons with `label` and `points`; coordinates are truncated to whole pixels.
         size: `(width, height)` of the image.
 
     Returns:
-        Two masks without common pixels. Of polygons of the same area the later one wins.
+        Two disjoint boolean masks, target and ignored region. Of polygons of equal area the later one wins.
     """
     layers = [
         (_drawn(shape["points"], size), "ignore" in shape["label"].lower())
@@ -115,7 +115,7 @@ def _explaining(path: Path) -> Iterator[None]:
 
 
 def _load(path: Path) -> dict[str, Any]:
-    """The annotation, in UTF-8 or, as some published files are, in code page 1252."""
+    """Loads an annotation in UTF-8 or, as for some published files, in code page 1252."""
     content = path.read_bytes()
     with _explaining(path):
         try:

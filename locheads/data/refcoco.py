@@ -1,10 +1,10 @@
-"""RefCOCO, RefCOCO+ and RefCOCOg in the `refer` layout.
+"""Reads RefCOCO, RefCOCO+ and RefCOCOg in the `refer` layout.
 
 ::
 
     root/refcoco/instances.json             COCO annotations
     root/refcoco/refs(unc).p                pickled list of references
-    root/refcoco/refs(google).p             the same references, split otherwise
+    root/refcoco/refs(google).p             the same references in other splits
     root/refcocog/refs(umd).p               or refs(google).p
     root/images/mscoco/images/train2014/    COCO_train2014_000000xxxxxx.jpg
 
@@ -20,16 +20,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from locheads.errors import LocheadsError
 from locheads.data.samples import Box, LazySamples, Sample
+from locheads.errors import LocheadsError
 
 SPLIT_BY = {"refcoco": "unc", "refcoco+": "unc", "refcocog": "umd"}
-"""The three data sets and whose split of each the paper reports."""
+"""Data set → author of the splits that the paper reports."""
 IMAGES = Path("images/mscoco/images/train2014")
 
 
 class _PlainUnpickler(pickle.Unpickler):
-    """Unpickles containers and scalars; whatever needs an import is refused."""
+    """Unpickles containers and scalars; refuses everything that needs an import."""
 
     def find_class(self, module: str, name: str) -> Any:
         if module in ("builtins", "__builtin__") and name in ("set", "frozenset"):
@@ -38,26 +38,26 @@ class _PlainUnpickler(pickle.Unpickler):
 
 
 def load_plain_pickle(path: Path) -> Any:
-    """What a pickle of plain containers and scalars holds; text of Python 2 is read as latin-1.
+    """Loads a pickle of plain containers and scalars; text of Python 2 is decoded as latin-1.
 
     Raises:
-        LocheadsError: The file is missing, damaged, or asks for anything but plain data.
+        LocheadsError: The file is missing, damaged, or contains anything but plain data.
     """
     try:
         with path.open("rb") as file:
             return _PlainUnpickler(file, encoding="latin1").load()
     except OSError as error:
         raise _unreadable(path, error) from error
-    except Exception as error:  # a damaged pickle may raise nearly anything
+    except Exception as error:  # a damaged pickle may raise almost any exception
         raise LocheadsError(f"{path}: not a pickle of plain data ({error}); fetch the file again") from error
 
 
 def read_refcoco(
     root: Path, dataset: str, split: str, split_by: str | None = None, images: Path | None = None
 ) -> LazySamples:
-    """The samples of one split, one for each sentence, in the order of the file.
+    """Reads the samples of one split, one per sentence, in the order of the file.
 
-    Boxes and masks are passed on as published; `Sample.checked` tells whether they make sense.
+    Boxes and masks are returned as published; `Sample.checked` validates them.
 
     Args:
         root: Folder that holds `refcoco/`, `refcoco+/`, `refcocog/` and `images/`.
@@ -95,7 +95,7 @@ def read_refcoco(
 
 @contextmanager
 def explaining(path: Path, ref: dict[str, Any]) -> Iterator[None]:
-    """Turns what a malformed reference raises into an error that names file and reference."""
+    """Converts exceptions from a malformed reference into an error that names file and reference."""
     try:
         yield
     except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -103,9 +103,9 @@ def explaining(path: Path, ref: dict[str, Any]) -> Iterator[None]:
 
 
 def read_objects(root: Path, dataset: str) -> dict[str, list[Box]]:
-    """The boxes of all annotated objects, referred to or not: by image id, xyxy in pixels.
+    """Reads the boxes of all annotated objects, referred to or not: image id → xyxy boxes in pixels.
 
-    Crowds (`iscrowd`), whose box is of a region and not of an object, are left out.
+    Crowds (`iscrowd`) are skipped, as their box covers a region and not one object.
 
     Raises:
         LocheadsError: Missing or damaged file.
@@ -154,7 +154,7 @@ def _sample(
 def coco_sample(
     sample_id: str, expression: str, annotation: dict[str, Any], image: dict[str, Any], folder: Path
 ) -> Sample:
-    """A sample from COCO's entries of an object and its image; boxes there are xywh."""
+    """Builds a sample from COCO's entries of an object (its box is xywh) and its image."""
     x, y, width, height = map(float, annotation["bbox"])
     return Sample(
         sample_id=sample_id,

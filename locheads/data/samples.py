@@ -1,7 +1,7 @@
-"""A sample: one image, one referring expression, and where the referred object is.
+"""Defines a sample: one image, one referring expression, and the box and mask of the referred object.
 
-Every reader of `locheads.data` yields `Sample`s and nothing to the right of them knows
-a file format. Boxes are xyxy in pixels of the original image, half-open; masks are boolean
+Every reader of `locheads.data` returns `Sample`s, so that no other module needs to know a
+file format. Boxes are xyxy in pixels of the original image, half-open; masks are boolean
 `height × width`.
 """
 
@@ -36,19 +36,19 @@ class Sample:
 
     Attributes:
         sample_id: Unique within its data set, stable between runs.
-        image_path: The image file, read only when `image` is asked for; with `stored`, only its name.
+        image_path: The image file, read only when `image` is accessed; with `stored`, only its name.
         image_id: The data set's name of the image; samples of one image share it.
         expression: The referring expression.
         size: `(width, height)` of the image in pixels.
         box: xyxy box of the object in pixels, half-open; None when the data set has none.
         segmentation: The object as COCO polygons or RLE; None when the data set has none.
-        ignored: Region that the data set leaves out of the evaluation (ReasonSeg), or None.
-        is_sentence: ReasonSeg's split of queries: True for long, False for short, None elsewhere.
+        ignored: Region that the data set excludes from the evaluation (ReasonSeg), or None.
+        is_sentence: ReasonSeg's kind of query: True for long, False for short, None in other data sets.
         phrase: The noun phrase that ends the expression (Panoptic Narrative Grounding), None elsewhere.
-        is_plural: Whether that phrase means several things, or None.
-        is_thing: Whether it means things (True) or stuff (False), or None.
-        stored: Gives the encoded image where the data set keeps it in a file of its own kind; it says
-            nothing about which sample this is and does not count when samples are compared.
+        is_plural: Whether that phrase refers to several objects, or None.
+        is_thing: Whether it refers to things (True) or stuff (False), or None.
+        stored: Returns the encoded image, if the data set keeps it inside another file. It is not part
+            of a sample's identity and is ignored when samples are compared.
     """
 
     sample_id: str
@@ -67,7 +67,7 @@ class Sample:
 
     @property
     def encoded_image(self) -> bytes:
-        """The image as stored, byte for byte, e.g. to hash it.
+        """Reads the encoded image as stored, byte for byte, e.g. to hash it.
 
         Raises:
             LocheadsError: The file is missing or unreadable.
@@ -76,7 +76,7 @@ class Sample:
 
     @property
     def image(self) -> Image.Image:
-        """The image in RGB, as stored (no EXIF rotation: the annotations are those of the stored pixels).
+        """Reads the image in RGB, as stored (no EXIF rotation: annotations refer to the stored pixels).
 
         Raises:
             LocheadsError: The file is missing, does not decode, or has another size than annotated.
@@ -88,16 +88,16 @@ class Sample:
 
     @property
     def mask(self) -> Bool[np.ndarray, "height width"] | None:
-        """Boolean mask of the object, or None when the data set has none."""
+        """Decodes the boolean mask of the object; None if the data set has none."""
         return None if self.segmentation is None else self._decoded(self.segmentation)
 
     @property
     def ignored_mask(self) -> Bool[np.ndarray, "height width"] | None:
-        """Boolean mask of what the evaluation leaves out, or None."""
+        """Decodes the boolean mask of the region excluded from the evaluation, or None."""
         return None if self.ignored is None else self._decoded(self.ignored)
 
     def checked(self) -> Sample:
-        """The sample itself, once its annotations make sense (the image is not opened).
+        """Checks the annotations and returns the sample itself (the image is not opened).
 
         Raises:
             LocheadsError: Blank expression, empty box, box outside the image (by more than
@@ -143,13 +143,13 @@ class Sample:
 
 @dataclass(frozen=True)
 class LazySamples:
-    """The samples of a split: counted at once, each made when it is asked for.
+    """The samples of a split: counted up front, each created on access.
 
-    So a thousand of a million can be drawn and only the thousand are read; iterating streams.
+    A thousand samples of a million can be drawn and only the thousand are read.
 
     Attributes:
-        items: What a reader needs for each sample.
-        make: Makes one from its item; raises LocheadsError where the data are wrong.
+        items: The reader's data of each sample.
+        make: Creates a sample from its item; raises LocheadsError for invalid data.
     """
 
     items: Sequence[Any]
@@ -166,12 +166,12 @@ class LazySamples:
 
 
 def read_image(path: Path, owner: str, content: bytes | None = None) -> Image.Image:
-    """An image in RGB, fully decoded.
+    """Reads an image in RGB, fully decoded.
 
     Args:
         path: The file.
-        owner: Whose image it is, for the message.
-        content: The encoded image, where `path` only names it.
+        owner: The sample or purpose of the image, for messages.
+        content: The encoded image, if `path` is only its name.
 
     Raises:
         LocheadsError: The file is missing or does not decode.
@@ -181,7 +181,7 @@ def read_image(path: Path, owner: str, content: bytes | None = None) -> Image.Im
 
 
 def read_size(path: Path, owner: str, content: bytes | None = None) -> tuple[int, int]:
-    """`(width, height)` from an image's header; arguments and errors are those of `read_image`."""
+    """Reads `(width, height)` from an image's header; arguments and errors are those of `read_image`."""
     with _opened(path, owner, content) as picture:
         return picture.size
 
@@ -209,7 +209,7 @@ def _no_image(path: Path, owner: str) -> LocheadsError:
 
 
 def tight_box(mask: Bool[np.ndarray, "height width"]) -> Box | None:
-    """The smallest half-open xyxy box around a mask; None around an empty one."""
+    """Returns the smallest half-open xyxy box around a mask; None if the mask is empty."""
     columns, rows = np.flatnonzero(mask.any(0)), np.flatnonzero(mask.any(1))
     if not len(rows):
         return None
@@ -217,26 +217,26 @@ def tight_box(mask: Bool[np.ndarray, "height width"]) -> Box | None:
 
 
 def encode_mask(mask: Bool[np.ndarray, "height width"]) -> dict[str, Any]:
-    """A boolean mask as compressed COCO RLE whose counts are text, ready for JSON."""
+    """Encodes a boolean mask as compressed COCO RLE with its counts as text, ready for JSON."""
     rle = coco.encode(np.asfortranarray(mask, np.uint8))
     return {"size": [int(side) for side in rle["size"]], "counts": rle["counts"].decode("ascii")}
 
 
 def decode_mask(segmentation: Segmentation, size: tuple[int, int]) -> Bool[np.ndarray, "height width"]:
-    """The boolean mask of COCO polygons (their union) or RLE, compressed or not.
+    """Decodes COCO polygons (their union) or RLE, compressed or not, into a boolean mask.
 
     Args:
         segmentation: Polygons in pixels, counted from the corner of the first pixel, or RLE.
-        size: `(width, height)` of the image; what lies outside is cut off.
+        size: `(width, height)` of the image; parts outside are clipped.
 
     Raises:
-        ValueError: Malformed, without any polygon, or RLE of another size.
+        ValueError: The segmentation is malformed, has no polygon, or is RLE of another size.
     """
     return np.asarray(coco.decode(_rle(segmentation, *size)), bool)
 
 
 def _rle(segmentation: Segmentation, width: int, height: int) -> Any:
-    """Compressed RLE of either kind of segmentation; ValueError as `decode_mask`."""
+    """Converts either kind of segmentation to compressed RLE; ValueError as `decode_mask`."""
     try:
         if not isinstance(segmentation, Mapping):
             if not segmentation or any(len(polygon) < 6 or len(polygon) % 2 for polygon in segmentation):
@@ -252,10 +252,10 @@ def _rle(segmentation: Segmentation, width: int, height: int) -> Any:
 
 
 def true_mask(sample: Sample) -> Bool[np.ndarray, "height width"]:
-    """The mask of the object that a sample names.
+    """Returns the mask of a sample's object.
 
     Raises:
-        LocheadsError: The sample has none.
+        LocheadsError: The sample has no mask.
     """
     mask = sample.mask
     if mask is None:
@@ -264,10 +264,10 @@ def true_mask(sample: Sample) -> Bool[np.ndarray, "height width"]:
 
 
 def by_image(samples: Sequence[Sample], part: int) -> list[int]:
-    """An order of the samples in which those of one image follow each other and lie in one part.
+    """Orders samples so that those of one image are adjacent and lie in the same part.
 
-    Images come in the order in which they are met, but an image that does not fit into what is left of a
-    part waits for the next one. Only where no image fits is one divided.
+    Images keep the order of their first sample, but an image with more samples than a part has room left
+    for waits for the next part. An image is divided only if none fits.
 
     Returns:
         Positions in `samples`.

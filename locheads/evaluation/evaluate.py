@@ -1,4 +1,4 @@
-"""Ground samples in one or many ways, compare boxes and masks with the true ones: a row a sample and way."""
+"""Grounds samples under one or many variants and compares boxes and masks with the true ones."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from locheads.progress import progress
 Heads = tuple[Head, ...]
 
 BLOCK = 64
-"""Samples whose maps are read from the store at a time."""
+"""Number of samples whose maps are read from the store at once."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,11 +32,11 @@ class Variant:
     """One way from the maps of all heads to a box.
 
     Attributes:
-        heads: The same for all samples, or each sample's own, as from `selection.greedy_heads`.
+        heads: One choice for all samples, or one per sample, as from `selection.greedy_heads`.
         kernel, sigma, level, keep: As in `grounding.ground`, whose defaults are the paper's.
-        scaled_as: Cells become pixels as the picture was made square (`window`), or as if it had been
-            stretched in any case (`stretch`, the later rewrite).
-        prompt, cascade: What the segmenter is given, as in `Segmenter.masks`.
+        scaled_as: How cells become pixels: undoing the actual preprocessing (`window`), or as if the image
+            had always been stretched (`stretch`, the later rewrite).
+        prompt, cascade: The segmenter's prompt, as in `Segmenter.masks`.
     """
 
     heads: Heads | Int[np.ndarray, "sample k 2"]
@@ -51,7 +51,7 @@ class Variant:
     def ground(
         self, maps: Float[np.ndarray, "layer head row column"], window: Window, sample: int
     ) -> Grounding:
-        """Grounds one sample, given by its number, from the maps of all its heads."""
+        """Grounds one sample from the maps of all its heads; `sample` is its position."""
         heads = self.heads if isinstance(self.heads, tuple) else self.heads[sample, None]
         chosen = take_heads(maps[None], heads)[0]
         if self.scaled_as == "stretch":
@@ -66,22 +66,22 @@ def evaluate_variants(
     maps: Iterable[Float[np.ndarray, "layer head row column"]],
     variants: Mapping[str, Variant],
 ) -> pd.DataFrame:
-    """Ground every sample under every variant; boxes with the same prompt share the picture's embedding.
+    """Grounds every sample under every variant; boxes with the same prompt share the image embedding.
 
     Args:
-        lvlm: The model that the maps are of.
+        lvlm: The model that gave the maps.
         segmenter: Turns boxes into masks; the box is its only prompt unless a variant says otherwise.
-        samples: With box and mask.
-        maps: Maps of all heads, one sample after another: `stored_maps`, or fresh from `profile.maps_of`.
-        variants: By name.
+        samples: Samples with box and mask.
+        maps: Maps of all heads, one sample after another: from `stored_maps` or `profile.maps_of`.
+        variants: Name → variant.
 
     Returns:
-        A row for each sample and variant, the variants of a sample together: `sample_id`, `variant`, `box`
-        (xyxy pixels), `box_iou`, `intersection` and `union` of the mask in pixels, without those that the
-        data set ignores.
+        One row per sample and variant, the variants of a sample together: `sample_id`, `variant`, `box`
+        (xyxy pixels), `box_iou`, and `intersection` and `union` of the masks in pixels, without the pixels
+        that the data set ignores.
 
     Raises:
-        ValueError: When there are not as many maps as samples.
+        ValueError: The numbers of maps and samples differ.
     """
     rows: list[pd.DataFrame] = []
     with progress(len(samples), "grounding") as bar:
@@ -101,7 +101,7 @@ def _masks(
     variants: Sequence[Variant],
     segmenter: Segmenter,
 ) -> Bool[np.ndarray, "n height width"]:
-    """One mask a variant; the boxes of one prompt go to the segmenter together, equal ones once."""
+    """Segments one mask per variant; boxes with the same prompt go together, and equal boxes only once."""
     masks = np.zeros((len(found), *sample.size[::-1]), bool)
     image = sample.image
     for prompt, cascade in sorted({(variant.prompt, variant.cascade) for variant in variants}):
@@ -118,7 +118,7 @@ def _masks(
 def _outcomes(
     sample: Sample, found: Sequence[Grounding], masks: Bool[np.ndarray, "n height width"]
 ) -> pd.DataFrame:
-    """One row a grounding of the same sample."""
+    """Compares the groundings of one sample with its box and mask: one row per grounding."""
     boxes = np.stack([one.box for one in found])
     counted = true_mask(sample)
     if sample.ignored_mask is not None:
@@ -136,7 +136,7 @@ def _outcomes(
 
 
 def stored_maps(profiled: xr.Dataset) -> Iterator[np.ndarray]:
-    """The maps of a profile store, one sample after another: `layer × head × row × column`."""
+    """Yields the maps of a profile store, one sample after another: `layer × head × row × column`."""
     for start in range(0, profiled.sizes["sample"], BLOCK):
         yield from profiled.maps[start : start + BLOCK].values
 
@@ -146,15 +146,15 @@ def boxes_of(
     maps: Iterable[Float[np.ndarray, "layer head row column"]],
     windows: Sequence[Window],
 ) -> Float[np.ndarray, "n 4"]:
-    """The box (xyxy pixels) of every sample under one variant, where no mask is wanted.
+    """Computes the box (xyxy pixels) of every sample under one variant, without masks.
 
     Args:
-        variant: How the maps become a box.
-        maps: Maps of all heads, one sample after another, as of `stored_maps`.
-        windows: Which pixels each sample's grid covers.
+        variant: The way from maps to a box.
+        maps: Maps of all heads, one sample after another, as from `stored_maps`.
+        windows: The part of the image that each sample's grid covers.
 
     Raises:
-        ValueError: When there are not as many maps as windows.
+        ValueError: The numbers of maps and windows differ.
     """
     pairs = zip(maps, windows, strict=True)
     return np.stack(
@@ -165,25 +165,25 @@ def boxes_of(
 def evaluate(
     lvlm: Lvlm, segmenter: Segmenter, samples: Sequence[Sample], heads: Heads, rivals: Sequence[Heads] = ()
 ) -> pd.DataFrame:
-    """Capture and ground every sample with `heads`, and with each of the rival choices.
+    """Captures and grounds every sample with `heads`, and with each of the rival choices.
 
-    Only maps of these heads are captured: the model is run no further than the deepest of them. Samples of an
-    image are captured together.
+    Only the maps of these heads are captured, and the model runs no further than the deepest of them. Samples
+    of one image are captured together.
 
     Args:
         lvlm: The frozen model.
         segmenter: Turns boxes into masks; the box is its only prompt.
-        samples: With box and mask.
+        samples: Samples with box and mask.
         heads: The localization heads.
-        rivals: Other choices of heads, told apart by `draw`.
+        rivals: Other choices of heads, numbered by `draw`.
 
     Returns:
-        Rows as of `evaluate_variants`, with `heads` ("localization" or "random") and `draw` instead of
+        Rows as from `evaluate_variants`, with `heads` ("localization" or "random") and `draw` instead of
         `variant`.
     """
     choices = [("localization", 0, heads), *(("random", draw, rival) for draw, rival in enumerate(rivals))]
     union = sorted({head for _, _, chosen in choices for head in chosen})
-    place = {head: Head(0, number) for number, head in enumerate(union)}  # as if all were of one layer
+    place = {head: Head(0, number) for number, head in enumerate(union)}  # heads renumbered within one layer
     variants = {
         f"{name} {draw}": Variant(tuple(map(place.__getitem__, some))) for name, draw, some in choices
     }
@@ -191,7 +191,7 @@ def evaluate(
     ordered = [samples[position] for position in order]
     maps = (some[None] for some in maps_of(lvlm, ordered, heads=union))
     outcomes = evaluate_variants(lvlm, segmenter, ordered, maps, variants)
-    rows = np.argsort(order)[:, None] * len(choices) + np.arange(len(choices))  # in the order given
+    rows = np.argsort(order)[:, None] * len(choices) + np.arange(len(choices))  # back to the given order
     outcomes = outcomes.iloc[rows.ravel()].reset_index(drop=True)
     names, draws, _ = zip(*choices, strict=True)
     told_apart = {"heads": names * len(samples), "draw": draws * len(samples)}
@@ -199,6 +199,6 @@ def evaluate(
 
 
 def ceiling(lvlm: Lvlm, samples: Sequence[Sample]) -> Float[np.ndarray, " n"]:
-    """Box IoUs that the pipeline reaches when fed with the true masks averaged onto the grid."""
+    """Computes the box IoUs that the pipeline reaches when given the true masks averaged onto the grid."""
     boxes = [ground(coverage_of(lvlm, sample)[None], lvlm.window(sample.size)).box for sample in samples]
     return box_iou(np.array([sample.box for sample in samples], float), np.stack(boxes))

@@ -1,4 +1,4 @@
-"""Scores of boxes (REC) and masks (RES) and what they differ by, with intervals, from rows of outcomes."""
+"""Computes scores of boxes (REC) and masks (RES), and their differences, with bootstrap intervals."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from locheads.evaluation.metrics import (
 )
 
 METRICS = ("rec_acc50", "res_ciou")
-"""What the paper's tables of RefCOCO report."""
+"""The metrics that the paper's tables of RefCOCO report."""
 
 Statistic = Callable[[np.ndarray], np.ndarray]
 
@@ -27,17 +27,17 @@ def scores(
     by: Sequence[str] = ("dataset", "split", "heads"),
     metrics: Sequence[str] = METRICS,
 ) -> pd.DataFrame:
-    """REC Acc@0.5, RES cIoU and gIoU of every group of outcomes, in [0, 1].
+    """Computes REC Acc@0.5, RES cIoU and gIoU of every group of outcomes, in [0, 1].
 
     Args:
-        outcomes: Rows of `evaluation.evaluate` or `evaluate_variants`, with the columns of `by`.
-        seed: Of the bootstrap over samples.
-        by: Columns that tell the groups apart.
-        metrics: Of `rec_acc50`, `res_ciou` and `res_giou` those that are wanted.
+        outcomes: Rows from `evaluate` or `evaluate_variants`, with the columns of `by`.
+        seed: Seed of the bootstrap over samples.
+        by: Columns to group by.
+        metrics: Any of `rec_acc50`, `res_ciou` and `res_giou`.
 
     Returns:
-        The columns of `by`, `metric`, `value`, `low`, `high`: a row for each group and metric, with 95 %
-        intervals. A random choice's value is the mean over its draws.
+        One row per group and metric: the columns of `by`, `metric`, `value`, and `low` and `high` of the 95 %
+        interval. The value of a random choice is the mean over its draws.
     """
     rows = []
     for key, group in outcomes.groupby(list(by), sort=False):
@@ -51,11 +51,11 @@ def scores(
 
 
 def named(table: pd.DataFrame, name: str) -> dict[str, float]:
-    """Scores as they are saved: value, and interval under the same name with `_low` and `_high`.
+    """Names scores for saving: the value, and its interval under the same name with `_low` and `_high`.
 
     Args:
-        table: Of `scores`.
-        name: Of a score, with the columns of the table in braces: `"{metric}_{variant}"`.
+        table: From `scores`.
+        name: Template of the names, with the columns of the table in braces: `"{metric}_{variant}"`.
     """
     saved: dict[str, float] = {}
     for row in table.to_dict("records"):
@@ -67,12 +67,12 @@ def named(table: pd.DataFrame, name: str) -> dict[str, float]:
 def differences(
     outcomes: pd.DataFrame, reference: str, seed: int = 0, metrics: Sequence[str] = METRICS
 ) -> pd.DataFrame:
-    """What every variant gains on a reference, sample by sample.
+    """Computes the difference of every variant's scores from a reference, paired by sample.
 
     Args:
-        outcomes: Rows of `evaluation.evaluate_variants`.
-        reference: The variant that is taken off.
-        seed: Of the bootstrap over samples.
+        outcomes: Rows from `evaluate_variants`.
+        reference: The variant that is subtracted.
+        seed: Seed of the bootstrap over samples.
         metrics: As in `scores`.
 
     Returns:
@@ -92,7 +92,7 @@ def differences(
 
 
 def _per_sample(group: pd.DataFrame) -> dict[str, tuple[np.ndarray, Statistic]]:
-    """For each metric what it is computed from, one row a sample, and how, for a stack of resamples."""
+    """Returns, per metric, its values (one row per sample) and the statistic of a stack of resamples."""
     draws = group["draw"].nunique() if "draw" in group else 1
     hits = (group["box_iou"] >= 0.5).to_numpy(float).reshape(-1, draws)
     areas = group[["intersection", "union"]].to_numpy().reshape(-1, draws, 2)

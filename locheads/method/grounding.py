@@ -1,4 +1,4 @@
-"""From the maps of k heads to a pseudo-mask, a convex hull and a box.
+"""Grounds an expression: from the maps of k heads to a pseudo-mask, a hull and a box.
 
 Each map is smoothed with a Gaussian, the maps are summed, the sum is binarised above its mean, and the
 component with the largest convex hull gives the box.
@@ -15,14 +15,13 @@ from jaxtyping import Bool, Float
 from scipy import ndimage
 from scipy.spatial import ConvexHull
 
-from locheads.method.compiled import overlaps, threaded
-from locheads.method.criteria import ROUNDING, binarise, label_components
+from locheads.method.criteria import binarise, blocks, label_components
 from locheads.method.geometry import Window
 
 
 @dataclass(frozen=True, eq=False)
 class Grounding:
-    """Where the heads look. Cell coordinates and pixels as in `locheads.method.geometry`.
+    """Holds where the heads look. Cell coordinates and pixels as in `locheads.method.geometry`.
 
     Attributes:
         map: The smoothed sum of the heads' maps.
@@ -55,16 +54,31 @@ def smooth(
     Beyond the border the map is mirrored without repeating the edge, the default of torchvision and OpenCV
     (the paper does not say). `kernel=1` or `sigma=0` changes nothing.
 
+    Args:
+        maps: Attention maps of any floating type.
+        kernel: The Gaussian's width in cells, odd.
+        sigma: The Gaussian's standard deviation in cells.
+
+    Returns:
+        The blurred maps, in double precision. A NaN spreads as far as the kernel reaches.
+
     Raises:
         ValueError: When the kernel is even or below 1, or sigma negative.
+
+    Example:
+        One cell becomes the Gaussian's weights, exp(0) and twice exp(-1/2) over their sum:
+
+        >>> smooth(np.array([[0.0, 0.0, 1.0, 0.0, 0.0]]), kernel=3).round(3).tolist()
+        [[0.0, 0.274, 0.452, 0.274, 0.0]]
     """
     weights = _gaussian(kernel, sigma)
+    # A Gaussian is separable: along the rows, then along the columns.
     across = ndimage.correlate1d(maps.astype(np.float64), weights, axis=-1, mode="mirror")
     return ndimage.correlate1d(across, weights, axis=-2, mode="mirror")
 
 
 def _gaussian(kernel: int, sigma: float) -> Float[np.ndarray, " kernel"]:
-    """The weights of `smooth`, which raises the same."""
+    """Returns the weights of `smooth`, of sum 1; raises the same."""
     if kernel < 1 or kernel % 2 == 0 or sigma < 0:
         raise ValueError(f"a Gaussian needs an odd kernel and sigma of at least 0, not {kernel} and {sigma}")
     if kernel == 1 or sigma == 0:
@@ -77,14 +91,43 @@ def _gaussian(kernel: int, sigma: float) -> Float[np.ndarray, " kernel"]:
 def combine(
     maps: Float[np.ndarray, "*batch k rows columns"], kernel: int = 7, sigma: float = 1.0
 ) -> Float[np.ndarray, "*batch rows columns"]:
-    """The sum of k smoothed maps."""
+    """Adds up k smoothed maps, cell by cell.
+
+    Args:
+        maps: The k heads' attention maps.
+        kernel: As in `smooth`.
+        sigma: As in `smooth`.
+
+    Returns:
+        The sum, in double precision; 0 everywhere for k = 0.
+
+    Raises:
+        ValueError: When `smooth` does.
+
+    Example:
+        >>> combine(np.array([[[0.0, 1.0]], [[2.0, 3.0]]]), kernel=1).tolist()
+        [[2.0, 4.0]]
+    """
     return smooth(maps, kernel, sigma).sum(axis=-3)
 
 
 def pseudo_mask(
     maps: Float[np.ndarray, "*batch rows columns"], level: float = 1.0
 ) -> Bool[np.ndarray, "*batch rows columns"]:
-    """The cells above `level` times the mean (strictly, see `locheads.method.criteria.binarise`)."""
+    """Marks the cells above `level` times the mean: the pseudo-mask of a combined map.
+
+    Args:
+        maps: Combined maps.
+        level: Multiple of the mean, 1 in the paper.
+
+    Returns:
+        True where a cell is strictly above (see `locheads.method.criteria.binarise`); nowhere in an empty,
+        uniform or NaN map.
+
+    Example:
+        >>> pseudo_mask(np.array([[0.0, 1.0], [2.0, 5.0]])).tolist()
+        [[False, False], [False, True]]
+    """
     return binarise(maps, level)
 
 
@@ -106,20 +149,39 @@ def ground(
         level: Binarise above this multiple of the mean.
         keep: Box the component with the `largest` hull (paper), or `all` cells above (the later rewrite).
 
+    Returns:
+        The box and what it was made of. Where no cell is above the mean (empty, uniform or NaN maps), `found`
+        is False and the box is the whole image.
+
     Raises:
-        ValueError: When the maps have not the window's grid.
+        ValueError: When the maps do not have the window's grid.
+
+    Example:
+        Two cells of a 2 x 4 grid over an image of 80 x 40 pixels, so that a cell is 20 pixels wide:
+
+        >>> one = np.array([[[0.0, 9.0, 9.0, 0.0], [0.0, 0.0, 0.0, 0.0]]])
+        >>> found = ground(one, Window.stretch((80, 40), (2, 4)), kernel=1)
+        >>> found.box_cells.tolist(), found.box.tolist()
+        ([1.0, 0.0, 3.0, 1.0], [20.0, 0.0, 60.0, 20.0])
     """
     if maps.shape[-2:] != (window.rows, window.columns):
         raise ValueError(f"the maps are {maps.shape[-2:]}, the grid {(window.rows, window.columns)}")
+    # Smooth, add and binarise: [rows columns].
     combined = combine(maps, kernel, sigma)
     mask = pseudo_mask(combined, level)
+
+    # The component with the largest hull; without any cell above, the whole grid.
     if not mask.any():
         region = np.ones_like(mask)
     else:
         region = largest_component(mask, combined) if keep == "largest" else mask
-    corners = convex_hull(region)
+
+    # Its hull and the tight box around it, in cells and in pixels.
+    corners = convex_hull(region)  # [corners 2], (x, y)
     box_cells = np.concatenate([corners.min(axis=0), corners.max(axis=0)])
     box = window.clip(window.box_to_pixels(box_cells))
+
+    # Nothing above the mean, or only in the padding, which clipping took away: the box is the image.
     found = bool(mask.any() and (box[2:] > box[:2]).all())
     if not found:
         box = np.array([0, 0, *window.size], dtype=float)
@@ -130,12 +192,27 @@ def ground(
 def largest_component(
     mask: Bool[np.ndarray, "rows columns"], weights: Float[np.ndarray, "rows columns"]
 ) -> Bool[np.ndarray, "rows columns"]:
-    """The 8-connected component whose convex hull has the largest area.
+    """Picks the 8-connected component whose convex hull has the largest area.
 
     Equal areas go to the component with more weight (attention), then to the one met first from the top left.
 
+    Args:
+        mask: The pseudo-mask.
+        weights: The map that decides between equal hulls.
+
+    Returns:
+        The component's cells.
+
     Raises:
         ValueError: When the mask is empty.
+
+    Example:
+        >>> mask = np.array([[True, False, True, True]])
+        >>> largest_component(mask, np.ones((1, 4))).tolist()
+        [[False, False, True, True]]
+        >>> mask = np.array([[True, False, True]])
+        >>> largest_component(mask, np.array([[1.0, 0.0, 2.0]])).tolist()
+        [[False, False, True]]
     """
     labels = label_components(mask)
     components = [labels == label for label in range(1, int(labels.max()) + 1)]
@@ -143,16 +220,26 @@ def largest_component(
 
 
 def convex_hull(mask: Bool[np.ndarray, "rows columns"]) -> Float[np.ndarray, "corners 2"]:
-    """The convex hull of a set of cells, spanned by the cells' corners, so one cell has a hull of area 1.
+    """Computes the convex hull of a set of cells, spanned by their corners: one cell has a hull of area 1.
+
+    Args:
+        mask: The cells, at least one.
 
     Returns:
         The hull's corners (x, y) in cell coordinates, in order around it.
 
     Raises:
         ValueError: When the mask is empty.
+
+    Example:
+        The corners of the cells (row 0, column 1) and (0, 2):
+
+        >>> sorted(convex_hull(np.array([[False, True, True]])).tolist())
+        [[1.0, 0.0], [1.0, 1.0], [3.0, 0.0], [3.0, 1.0]]
     """
     if not mask.any():
         raise ValueError("an empty mask has no convex hull")
+    # The four corners of every cell, each point once; qhull lists the hull's in order.
     row, column = np.nonzero(mask)
     cells = np.stack([column, row], axis=-1).astype(float)
     corners = np.unique(np.concatenate([cells + step for step in ([0, 0], [1, 0], [0, 1], [1, 1])]), axis=0)
@@ -160,7 +247,18 @@ def convex_hull(mask: Bool[np.ndarray, "rows columns"]) -> Float[np.ndarray, "co
 
 
 def polygon_area(corners: Float[np.ndarray, "corners 2"]) -> float:
-    """The area of a simple polygon by the shoelace formula; exact for whole-numbered corners."""
+    """Computes the area of a simple polygon by the shoelace formula; exact for whole-numbered corners.
+
+    Args:
+        corners: (x, y) in order around it, either way.
+
+    Returns:
+        The area, in squares of the corners' unit; not negative.
+
+    Example:
+        >>> polygon_area(np.array([[0.0, 0.0], [2.0, 0.0], [0.0, 1.0]]))
+        1.0
+    """
     x, y = corners.T
     return float(abs(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1))) / 2)
 
@@ -168,9 +266,17 @@ def polygon_area(corners: Float[np.ndarray, "corners 2"]) -> float:
 def target_cells(
     coverage: Float[np.ndarray, "*batch rows columns"],
 ) -> Bool[np.ndarray, "*batch rows columns"]:
-    """The cells of the true object: those it covers at least by half, or else those that it covers most.
+    """Marks the cells of the true object: those it covers at least by half, or else those it covers most.
 
-    An object that covers nothing has no cell.
+    Args:
+        coverage: The share of each cell that the object covers, in [0, 1].
+
+    Returns:
+        True for the object's cells; of equally covered ones all. An object that covers nothing has no cell.
+
+    Example:
+        >>> target_cells(np.array([[[0.5, 0.2]], [[0.1, 0.2]], [[0.0, 0.0]]])).tolist()
+        [[[True, False]], [[False, True]], [[False, False]]]
     """
     most = coverage.max(axis=(-2, -1), keepdims=True)
     return (coverage >= np.minimum(0.5, most)) & (coverage > 0)
@@ -183,7 +289,7 @@ def iou_per_head(
     sigma: float = 1.0,
     level: float = 1.0,
 ) -> Float[np.ndarray, "*batch"]:
-    """The IoU, on the patch grid, of each single head's pseudo-mask with the true object.
+    """Computes the IoU, on the patch grid, of each single head's pseudo-mask with the true object.
 
     This is the measure that the paper correlates with selection frequency. All cells above the mean count,
     not only the largest component.
@@ -197,11 +303,27 @@ def iou_per_head(
         level: As in `ground`.
 
     Returns:
-        One IoU a map; 0 where both masks are empty.
+        One IoU per map; 0 where both masks are empty.
+
+    Raises:
+        ValueError: When `smooth` does.
+
+    Example:
+        The object covers two cells; the first head marks one of them, the second another cell:
+
+        >>> maps = np.array([[[9.0, 0.0, 0.0, 0.0]], [[0.0, 0.0, 0.0, 9.0]]])
+        >>> iou_per_head(maps, np.array([[1.0, 1.0, 0.0, 0.0]])[None].repeat(2, 0), kernel=1).tolist()
+        [0.5, 0.0]
     """
-    weights = _gaussian(kernel, sigma)
-    rows, columns = (np.pad(np.arange(side), len(weights) // 2, mode="reflect") for side in maps.shape[-2:])
-    targets = target_cells(coverage).reshape(-1, *coverage.shape[-2:])
-    each = math.prod(maps.shape[coverage.ndim - 2 : -2])  # maps to a target
-    half = tuple(weights[len(weights) // 2 :].tolist())  # a tuple: its length is known when compiled
-    return threaded(overlaps, maps, targets, each, half, rows, columns, level, ROUNDING)
+    # One axis of maps and one of targets; the maps of a target follow one another.
+    stack = maps.reshape(-1, *maps.shape[-2:])  # [map row column]
+    targets = target_cells(coverage).reshape(-1, *coverage.shape[-2:])  # [target row column]
+    target_of = np.arange(len(stack)) // max(1, math.prod(maps.shape[coverage.ndim - 2 : -2]))  # [map]
+    ious = np.empty(len(stack))
+    for block in blocks(stack):
+        predicted = pseudo_mask(smooth(stack[block], kernel, sigma), level)
+        target = targets[target_of[block]]
+        common = np.count_nonzero(predicted & target, axis=(-2, -1))
+        union = np.count_nonzero(predicted | target, axis=(-2, -1))
+        ious[block] = common / np.maximum(union, 1)
+    return ious.reshape(maps.shape[:-2])

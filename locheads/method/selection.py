@@ -1,4 +1,4 @@
-"""From criteria to localization heads: candidates, selection frequency, top-k; fixed and greedy.
+"""Selects localization heads from the criteria: candidates, frequency, top-k; greedy.
 
 Layers and heads count from 0. Of every sample, the heads that pass the threshold on the attention sum are
 ranked by spatial entropy, lowest first, and the first ten are its candidates; a head's selection frequency is
@@ -12,7 +12,7 @@ decimals, so that the same areas summed in another order stay a tie.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -30,7 +30,7 @@ Criterion = Literal["both", "attention_sum", "entropy"]
 
 
 class Head(NamedTuple):
-    """One attention head, both counted from 0."""
+    """Names one attention head by its layer and its number, both counted from 0."""
 
     layer: int
     head: int
@@ -41,7 +41,7 @@ class Head(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Selection:
-    """What head profiling finds.
+    """Holds what head profiling finds.
 
     Attributes:
         threshold: The bend of the sorted attention sums, with its value τ.
@@ -68,20 +68,32 @@ def select_heads(
     trial_share: float = 0.8,
     seed: int = 0,
 ) -> Selection:
-    """The paper's whole selection: threshold, candidates of each sample, frequency, the top `k`.
+    """Runs the paper's whole selection: threshold, candidates of each sample, frequency, the top `k`.
 
     Args:
         sums: Attention sums.
         entropies: Spatial entropies.
         k: How many localization heads.
-        kept: Candidates a sample.
+        kept: Candidates per sample.
         skipped_layers: First layers left out.
         trials: Random subsets over which the frequency is averaged.
         trial_share: Size of a subset, as a share of the samples.
         seed: Of the subsets.
 
+    Returns:
+        The heads, most frequent first, and every step that led to them.
+
     Raises:
         ValueError: When fewer than `k` heads were ever chosen.
+
+    Example:
+        Two samples of one layer with three heads; the first head is below tau, the second less scattered:
+
+        >>> sums = np.array([[[0.1, 0.8, 0.9]], [[0.1, 0.8, 0.9]]])
+        >>> entropies = np.array([[[0.0, 0.2, 1.0]], [[0.0, 0.3, 1.0]]])
+        >>> found = select_heads(sums, entropies, k=1, kept=1, skipped_layers=0)
+        >>> found.threshold.value, str(found.heads[0]), found.frequency.tolist()
+        (0.8, 'L0 H1', [[0.0, 1.0, 0.0]])
     """
     threshold = curvature_threshold(sums.mean(axis=0, dtype=np.float64))
     chosen = candidates(sums, entropies, threshold.value, kept, skipped_layers)
@@ -94,9 +106,20 @@ def select_heads(
 def passing_heads(
     sums: Float[np.ndarray, "sample layer head"], threshold: float, skipped_layers: int = 2
 ) -> Bool[np.ndarray, "layer head"]:
-    """The heads whose attention sum, averaged over samples, reaches `threshold`, but for the first layers.
+    """Marks the heads whose attention sum, averaged over samples, reaches `threshold`.
 
-    Equal up to one part in a million counts as reached.
+    Args:
+        sums: Attention sums.
+        threshold: The threshold tau; equal up to one part in a million counts as reached.
+        skipped_layers: The first layers, whose heads never pass.
+
+    Returns:
+        True for the heads that pass.
+
+    Example:
+        >>> sums = np.array([[[0.2, 0.6]], [[0.4, 0.8]]])
+        >>> passing_heads(sums, threshold=0.7, skipped_layers=0).tolist()
+        [[False, True]]
     """
     passing = sums.mean(axis=0, dtype=np.float64) >= threshold * (1 - _ROUNDING)
     passing[:skipped_layers] = False
@@ -112,21 +135,31 @@ def candidates(
     use: Criterion = "both",
     threshold_on: Literal["mean", "sample"] = "mean",
 ) -> Bool[np.ndarray, "sample layer head"]:
-    """Which heads are among the `kept` best of each sample.
+    """Marks the candidates: the `kept` best heads of each sample.
 
     Args:
         sums: Attention sums.
         entropies: Spatial entropies; a head whose entropy is infinite or NaN is never chosen by entropy.
         threshold: The least attention sum, tau; a head equal to it (to one part in a million) passes.
-        kept: How many heads a sample keeps; fewer where fewer are eligible.
+        kept: How many heads each sample keeps; fewer where fewer are eligible.
         skipped_layers: How many of the first layers are left out.
         use: `both` is the paper; `attention_sum` keeps the largest sums among those that pass; `entropy`
             keeps the lowest entropies of all heads, passing or not (Table 5).
         threshold_on: Compare the threshold with the sums averaged over samples (`mean`, the paper), or with
-            each sample's own (`sample`, the release; `threshold` may then be one value a sample).
+            each sample's own (`sample`, the release; `threshold` may then be one value per sample).
+
+    Returns:
+        True for each sample's candidates; ties as in the module's description.
 
     Raises:
-        ValueError: When one threshold a sample is to be compared with the averaged sums.
+        ValueError: When one threshold per sample is to be compared with the averaged sums.
+
+    Example:
+        Of three heads the last is below tau; the other two tie at entropy 0, and the larger sum wins:
+
+        >>> sums, entropies = np.array([[[0.5, 0.6, 0.1]]]), np.zeros((1, 1, 3))
+        >>> candidates(sums, entropies, 0.5, kept=1, skipped_layers=0).tolist()
+        [[[False, True, False]]]
     """
     order, eligible = _ranking(sums, entropies, threshold, skipped_layers, use, threshold_on)
     chosen = np.zeros_like(eligible)
@@ -143,13 +176,24 @@ def greedy_heads(
     use: Criterion = "both",
     threshold_on: Literal["mean", "sample"] = "mean",
 ) -> Int[np.ndarray, "sample k 2"]:
-    """The `k` best heads of each sample itself, best first, as (layer, head): Table 5's greedy selection.
+    """Selects the `k` best heads of each sample itself: Table 5's greedy selection.
 
-    The arguments are those of `candidates`. Where a sample has fewer than `k` eligible heads, the rest is
-    (-1, -1), for which `take_heads` gives an empty map.
+    The arguments are those of `candidates`.
+
+    Returns:
+        (layer, head), best first. Where a sample has fewer than `k` eligible heads, the rest is (-1, -1), for
+        which `take_heads` gives an empty map.
+
+    Raises:
+        ValueError: When `candidates` does.
+
+    Example:
+        >>> sums, entropies = np.array([[[0.5, 0.6, 0.1]]]), np.array([[[0.0, 0.7, 0.0]]])
+        >>> greedy_heads(sums, entropies, 0.5, k=3, skipped_layers=0).tolist()
+        [[[0, 0], [0, 1], [-1, -1]]]
     """
     order, eligible = _ranking(sums, entropies, threshold, skipped_layers, use, threshold_on)
-    best = order[:, :k]
+    best = order[:, :k]  # [sample k] flat numbers; fewer than k where the model has fewer heads
     heads = np.full((len(sums), k, 2), -1)
     found = np.take_along_axis(eligible, best, axis=1)[..., None]
     heads[:, : best.shape[1]] = np.where(found, np.stack(np.divmod(best, sums.shape[2]), axis=-1), -1)
@@ -164,29 +208,48 @@ def _ranking(
     use: Criterion,
     threshold_on: Literal["mean", "sample"],
 ) -> tuple[Int[np.ndarray, "sample flat"], Bool[np.ndarray, "sample flat"]]:
-    """Each sample's heads, flat, from best to worst with the eligible ones first; and which are eligible."""
+    """Ranks each sample's heads from best to worst, with the eligible ones first.
+
+    Returns:
+        The order of the heads by flat number, `layer * heads + head`, and which are eligible, in flat order.
+    """
     if threshold_on == "mean" and np.ndim(threshold) > 0:
         raise ValueError("one threshold a sample needs threshold_on='sample'")
-    eligible = np.ones(sums.shape, dtype=bool)
+    eligible = np.ones(sums.shape, dtype=bool)  # [sample layer head]
+
+    # Criterion 1: the sum reaches tau, [layer head] against one tau or [sample layer head] against each own.
     if use != "entropy":
         compared = sums.mean(axis=0, dtype=np.float64) if threshold_on == "mean" else sums
         eligible &= compared >= np.reshape(threshold, (-1, 1, 1)) * (1 - _ROUNDING)
+    # Criterion 2: a map without a component has no entropy. The first layers are left out in any case.
     if use != "attention_sum":
         eligible &= np.isfinite(entropies)
     eligible[:, :skipped_layers] = False
 
-    flat = (len(sums), -1)
-    keys = [-sums.reshape(flat), ~eligible.reshape(flat)]  # lexsort: the last key counts most; stable
+    # Sort by eligibility, then entropy, then sum; equal ones keep their order: lower layer, then lower head.
+    # lexsort takes the key that counts most last.
+    flat = (len(sums), -1)  # [sample, layer * head]
+    keys = [-sums.reshape(flat), ~eligible.reshape(flat)]
     if use != "attention_sum":
         keys.insert(1, np.round(entropies.reshape(flat).astype(np.float64), 12))
     return np.lexsort(keys, axis=-1), eligible.reshape(flat)
 
 
 def selection_frequency(chosen: Bool[np.ndarray, "sample layer head"]) -> Float[np.ndarray, "layer head"]:
-    """The share of samples, in [0, 1], in which each head is a candidate.
+    """Computes the share of samples, in [0, 1], in which each head is a candidate.
+
+    Args:
+        chosen: The candidates of each sample.
+
+    Returns:
+        The selection frequency of each head.
 
     Raises:
         ValueError: When there is no sample.
+
+    Example:
+        >>> selection_frequency(np.array([[[True, False]], [[True, True]]])).tolist()
+        [[1.0, 0.5]]
     """
     if len(chosen) == 0:
         raise ValueError("a selection frequency needs at least one sample")
@@ -196,13 +259,26 @@ def selection_frequency(chosen: Bool[np.ndarray, "sample layer head"]) -> Float[
 def trial_frequencies(
     chosen: Bool[np.ndarray, "sample layer head"], trial_size: int, trials: int = 5, seed: int = 0
 ) -> Float[np.ndarray, "trials layer head"]:
-    """The selection frequency in each of several random subsets of the samples.
+    """Computes the selection frequency in each of several random subsets of the samples.
 
     The paper reports the mean of five trials: `trial_frequencies(...).mean(axis=0)`. A trial draws its
     samples without replacement, independently of the others; the threshold is that of all samples.
 
+    Args:
+        chosen: The candidates of each sample.
+        trial_size: Samples in one subset.
+        trials: How many subsets.
+        seed: Of the draws; same seed, same subsets.
+
+    Returns:
+        One selection frequency per trial.
+
     Raises:
         ValueError: When a trial asks for more samples than there are, or for none.
+
+    Example:
+        >>> trial_frequencies(np.array([[[True, False]], [[True, True]]]), trial_size=2, trials=2).tolist()
+        [[[1.0, 0.5]], [[1.0, 0.5]]]
     """
     if trial_size > len(chosen):
         raise ValueError(f"a trial of {trial_size} samples cannot be drawn from {len(chosen)}")
@@ -212,10 +288,21 @@ def trial_frequencies(
 
 
 def top_heads(frequency: Float[np.ndarray, "layer head"], k: int = 3) -> tuple[Head, ...]:
-    """The `k` heads chosen most often, the localization heads; ties go to the lower layer, then lower head.
+    """Selects the `k` heads chosen most often, the localization heads.
+
+    Args:
+        frequency: The selection frequency of each head.
+        k: How many heads.
+
+    Returns:
+        The heads, most frequent first; ties go to the lower layer, then to the lower head.
 
     Raises:
         ValueError: When fewer than `k` heads were ever chosen.
+
+    Example:
+        >>> [str(head) for head in top_heads(np.array([[0.0, 0.5], [0.5, 0.9]]), k=2)]
+        ['L1 H1', 'L0 H1']
     """
     chosen = int(np.count_nonzero(frequency))
     if k > chosen:
@@ -226,10 +313,22 @@ def top_heads(frequency: Float[np.ndarray, "layer head"], k: int = 3) -> tuple[H
 def random_heads(
     passing: Bool[np.ndarray, "layer head"], k: int, rng: np.random.Generator
 ) -> tuple[Head, ...]:
-    """`k` different heads drawn from those that pass: the baseline for choosing by entropy.
+    """Draws `k` different heads from those that pass: the baseline for choosing by entropy.
+
+    Args:
+        passing: The heads to draw from.
+        k: How many heads.
+        rng: Source of the draw.
+
+    Returns:
+        The heads in the order drawn.
 
     Raises:
         ValueError: When fewer than `k` heads pass.
+
+    Example:
+        >>> random_heads(np.array([[False, True], [False, False]]), 1, np.random.default_rng(0))
+        (Head(layer=0, head=1),)
     """
     pool = np.flatnonzero(passing)
     if k > len(pool):
@@ -241,7 +340,20 @@ def take_heads(
     maps: Float[np.ndarray, "sample layer head rows columns"],
     heads: Sequence[Head] | Int[np.ndarray, "sample k 2"],
 ) -> Float[np.ndarray, "sample k rows columns"]:
-    """The maps of the chosen heads: fixed ones for all samples, or `greedy_heads`, each sample its own."""
+    """Takes the maps of the chosen heads out of those of all heads.
+
+    Args:
+        maps: Attention maps of all heads.
+        heads: The same heads for all samples, or what `greedy_heads` returns, each sample its own.
+
+    Returns:
+        The k maps of each sample, in the heads' order; an empty map for (-1, -1).
+
+    Example:
+        >>> maps = np.array([[[[[1.0]], [[2.0]]], [[[3.0]], [[4.0]]]]])  # one sample, 2 layers, 2 heads
+        >>> take_heads(maps, [Head(1, 0), Head(0, 1)]).ravel().tolist()
+        [3.0, 2.0]
+    """
     index = np.asarray(heads)  # [k 2] or [sample k 2]
     layer, head = index[..., 0], index[..., 1]
     taken = maps[np.arange(len(maps))[:, None], layer, head]
@@ -249,29 +361,74 @@ def take_heads(
 
 
 def _heads(flat: Int[np.ndarray, " k"], heads_per_layer: int) -> tuple[Head, ...]:
+    """Returns the heads of flat numbers, `layer * heads_per_layer + head`."""
     return tuple(Head(*divmod(int(index), heads_per_layer)) for index in flat)
 
 
 def name_of(heads: Sequence[Head]) -> str:
-    """A set of heads in words; the order of frequency does not count."""
+    """Writes a set of heads as text, sorted by layer and head.
+
+    Example:
+        >>> name_of([Head(4, 1), Head(3, 2)])
+        'L3 H2, L4 H1'
+    """
     return ", ".join(map(str, sorted(heads)))
 
 
 def frequency_over_trials(
     chosen: Bool[np.ndarray, "sample layer head"], seed: int
 ) -> Float[np.ndarray, "layer head"]:
-    """The mean of five trials of four fifths of the samples, as in `selection.select_heads`."""
+    """Computes the mean selection frequency of five trials of four fifths of the samples.
+
+    Args:
+        chosen: The candidates of each sample.
+        seed: Of the draws.
+
+    Returns:
+        What `select_heads` ranks the heads by, with its defaults.
+
+    Example:
+        >>> frequency_over_trials(np.array([[[True, False]]] * 5), seed=0).tolist()
+        [[1.0, 0.0]]
+    """
     return trial_frequencies(chosen, max(1, round(0.8 * len(chosen))), seed=seed).mean(axis=0)
 
 
 def parse_heads(text: str) -> tuple[Head, ...]:
-    """Heads written as `"L3H2,L4H1"` (blanks do not matter), layers and heads from 0.
+    """Reads heads written as `"L3H2,L4H1"`; blanks and case do not matter, layers and heads count from 0.
+
+    Returns:
+        The heads in the order written.
 
     Raises:
         LocheadsError: The text is written otherwise.
+
+    Example:
+        >>> parse_heads("L3H2, l4 h1")
+        (Head(layer=3, head=2), Head(layer=4, head=1))
     """
     parts = [re.fullmatch(r"L(\d+)H(\d+)", re.sub(r"\s", "", part).upper()) for part in text.split(",")]
     heads = tuple(Head(int(part[1]), int(part[2])) for part in parts if part)
     if len(heads) < len(parts):
-        raise LocheadsError(f"heads '{text}' are not of the form L3H2,L4H1 (layer, head, both from 0)")
+        raise LocheadsError(f"heads '{text}': write them as in L3H2,L4H1 (layer, head, both from 0)")
     return heads
+
+
+def check_heads(heads: Iterable[tuple[int, int]], layers: int, heads_per_layer: int, model: str) -> None:
+    """Checks that a model has all of these heads.
+
+    Args:
+        heads: As (layer, head), both from 0.
+        layers: Number of layers of the model.
+        heads_per_layer: Number of heads in each of them.
+        model: Name of the model, for the error.
+
+    Raises:
+        LocheadsError: A head does not exist; the first such head is named.
+    """
+    for layer, head in heads:
+        if not (0 <= layer < layers and 0 <= head < heads_per_layer):
+            raise LocheadsError(
+                f"no head L{layer}H{head}: {model} has {layers} layers of {heads_per_layer} heads; "
+                f"give layers 0 to {layers - 1} and heads 0 to {heads_per_layer - 1}"
+            )

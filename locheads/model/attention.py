@@ -1,11 +1,18 @@
-"""The last text token's attention over the image tokens, of every layer and head.
+"""Captures the query token's attention to the image tokens, for every layer and head.
 
-Layers and heads count from 0. The decoder's attention runs on torch's fused kernel as usual;
-beside it, one row a head is computed exactly: the softmax of the query token's scores. No map of
-all tokens by all tokens exists anywhere, and no class is patched: the function below is
-registered with transformers' `AttentionInterface`, and a model loaded with
-`attn_implementation={"text_config": ATTENTION}` calls it. Once the deepest layer that is asked for
-has given its rows, the forward pass ends: layers above it and the vocabulary are not computed.
+The path of one row:
+
+1. `_attention` is registered with transformers' `AttentionInterface` under the name `ATTENTION`. No class is
+   patched: a model loaded with `attn_implementation={"text_config": ATTENTION}` calls the function.
+2. Every decoder layer calls it with its queries, keys and values. The layer's output comes from torch's fused
+   kernel as usual, and no `tokens × tokens` attention matrix is ever stored.
+3. Beside the kernel, `_recorded` computes one row per head that is kept: the softmax of the query token's
+   scores over all keys, of which the entries at the image tokens are stored (`batch × head × cells`).
+4. The pass ends as soon as the deepest layer with a wanted head has given its rows (`_Enough`): with only
+   some heads wanted it ends early, and the layers above and the vocabulary projection are never computed.
+5. `Wanted.stack` joins the rows of all layers, and `capture` folds the cells into `row × column` maps.
+
+Layers and heads count from 0.
 """
 
 from __future__ import annotations
@@ -24,36 +31,48 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 from locheads.errors import LocheadsError
+from locheads.method.selection import check_heads
 from locheads.model.lvlm import Lvlm
 
 ATTENTION = "locheads"
-"""Name under which transformers knows the attention below."""
+"""The name under which `_attention` is registered with transformers."""
 
 Heads = Sequence[tuple[int, int]]
-"""Heads as `(layer, head)`."""
+"""Heads as pairs `(layer, head)`, both counted from 0."""
 
 
 def capture(
     lvlm: Lvlm, images: Sequence[Image.Image], expressions: Sequence[str], heads: Heads | None = None
 ) -> Float[torch.Tensor, "batch *heads row column"]:
-    """Attention maps for a batch of images and expressions (paper, section 3.1).
+    """Captures the attention maps of a batch of images and expressions (paper, section 3.1).
 
-    The query is the last token of the expression (or of the text, see `load_lvlm`). Values are softmax
-    weights over the whole sequence, so a map's sum is the attention that the image, or its base view, gets.
+    The query is the last token of the expression (or of the whole text, see `load_lvlm`). Values are softmax
+    weights over the whole sequence, so the sum of a map is the attention sum of the image (or its base view).
 
     Args:
         lvlm: The frozen model.
-        images: One for each expression.
-        expressions: What to look for.
-        heads: Whose maps to give; the model is run no further than the deepest of them. None: all.
+        images: One image per expression.
+        expressions: The referring expressions.
+        heads: The heads to capture; the model runs no further than the deepest of them. None: all heads.
 
     Returns:
-        `batch × layer × head × row × column`; with `heads` given `batch × head × row × column`, in their
-        order.
+        Maps of shape `batch × layer × head × row × column`; with `heads` given, `batch × head × row × column`
+        in the order of `heads`.
 
     Raises:
-        LocheadsError: From `Lvlm.encode`, for an expression that cannot be used; there is no such head; or
-            the grids of the images differ (`capture_each` takes them).
+        LocheadsError: `Lvlm.encode` refuses an expression, a head does not exist, or the grids of the images
+            differ (use `capture_each` then).
+
+    Examples:
+        One map of the specimen, of layer 3, head 0:
+
+        >>> from locheads.model.loading import load_lvlm
+        >>> scene = Image.new("RGB", (96, 96), "white")
+        >>> maps = capture(load_lvlm("specimen"), [scene], ["the red ring"], heads=[(3, 0)])
+        >>> tuple(maps.shape)
+        (1, 1, 24, 24)
+        >>> bool(0 <= maps.min() and maps.sum() < 1)
+        True
     """
     maps = capture_each(lvlm, images, expressions, heads)
     grids = sorted({f"{one.shape[-2]}×{one.shape[-1]}" for one in maps})
@@ -68,12 +87,19 @@ def capture(
 def capture_each(
     lvlm: Lvlm, images: Sequence[Image.Image], expressions: Sequence[str], heads: Heads | None = None
 ) -> list[Float[torch.Tensor, "*heads row column"]]:
-    """As `capture`, one tensor an image, whose grids may differ."""
+    """Captures maps as `capture` does, but returns one tensor per image, so that grids may differ.
+
+    Examples:
+        >>> from locheads.model.loading import load_lvlm
+        >>> scene = Image.new("RGB", (96, 96), "white")
+        >>> [tuple(maps.shape) for maps in capture_each(load_lvlm("specimen"), [scene], ["the red ring"])]
+        [(12, 8, 24, 24)]
+    """
     wanted = Wanted.of(lvlm, heads)
     encoded = lvlm.encode(images, expressions)
     inputs = dict(encoded.inputs)
     if lvlm.family and lvlm.family.sees == "before":
-        # Padding stands on the right, where no token looks: without a mask the fastest kernel will do.
+        # Padding is on the right, where causal attention never looks: no mask, so the fastest kernel can run.
         inputs.pop("attention_mask")
     rows = forward(lvlm, inputs, wanted, encoded.query, encoded.image_tokens)
     return [
@@ -83,7 +109,12 @@ def capture_each(
 
 
 def on_host(maps: Sequence[Float[torch.Tensor, "*heads row column"]]) -> list[torch.Tensor]:
-    """The maps in main memory, single precision, with one wait for a CUDA device, not one a tensor."""
+    """Copies maps to main memory in single precision, waiting once per CUDA device instead of per tensor.
+
+    Examples:
+        >>> on_host([torch.tensor([[0.25, 0.5]], dtype=torch.float16)])
+        [tensor([[0.2500, 0.5000]])]
+    """
     ready = [one.float() for one in maps]
     if not any(one.is_cuda for one in ready):
         return [one.cpu() for one in ready]
@@ -95,25 +126,26 @@ def on_host(maps: Sequence[Float[torch.Tensor, "*heads row column"]]) -> list[to
 
 @dataclass(frozen=True)
 class Wanted:
-    """Heads by layer, None for all of a layer, and the order in which they are given."""
+    """The heads to capture.
+
+    Attributes:
+        layers: Layer → its wanted heads in ascending order, or None for all heads of the layer.
+        order: The heads in the order asked for, or None when all heads are wanted.
+    """
 
     layers: Mapping[int, list[int] | None]
     order: Heads | None
 
     @classmethod
     def of(cls, lvlm: Lvlm, heads: Heads | None) -> Wanted:
-        """The heads asked for, None for all.
+        """Groups the heads by layer; `heads` None means all heads of the model.
 
         Raises:
-            LocheadsError: None is asked for, or one that is not there.
+            LocheadsError: `heads` is empty, or one of them does not exist.
         """
         if heads is None:
             return cls(dict.fromkeys(range(lvlm.layers)), None)
-        for layer, head in heads:
-            if not (0 <= layer < lvlm.layers and 0 <= head < lvlm.heads):
-                raise LocheadsError(
-                    f"no head L{layer}H{head}: there are {lvlm.layers} layers of {lvlm.heads} heads, from 0"
-                )
+        check_heads(heads, lvlm.layers, lvlm.heads, lvlm.name)
         if not heads:
             raise LocheadsError("no heads are asked for; give at least one (layer, head)")
         layers = {layer: sorted({h for of, h in heads if of == layer}) for layer, _ in heads}
@@ -121,23 +153,24 @@ class Wanted:
 
     @property
     def deepest(self) -> int:
-        """Layer at which the model may stop."""
+        """Returns the deepest layer with a wanted head, after which the forward pass may end."""
         return max(self.layers)
 
     def stack(
         self, lvlm: Lvlm, rows: Mapping[int, torch.Tensor]
     ) -> Float[torch.Tensor, "batch *heads cells"]:
-        """The rows of all layers as one tensor.
+        """Stacks the rows of all layers into one tensor on one device.
 
         Raises:
-            LocheadsError: A layer gave none.
+            LocheadsError: A wanted layer recorded no rows.
         """
         absent = set(self.layers) - set(rows)
         if absent:
             raise LocheadsError(f"{lvlm.name}: layer {min(absent)} has no softmax attention, so no maps")
         device = rows[self.deepest].device
-        if self.order is None:
+        if self.order is None:  # all heads: batch × layer × head × cells
             return torch.stack([rows[layer].to(device) for layer in sorted(self.layers)], dim=1)
+        # some heads: pick one row per head, batch × cells each, and stack them in the order asked for
         picked = [rows[layer][:, (self.layers[layer] or []).index(head)] for layer, head in self.order]
         return torch.stack([row.to(device) for row in picked], dim=1)
 
@@ -149,17 +182,17 @@ def forward(
     query: torch.Tensor | None,
     image_tokens: torch.Tensor,
 ) -> dict[int, torch.Tensor]:
-    """Run the model as far as it is wanted.
+    """Runs the model up to the deepest wanted layer and records the rows of the wanted heads.
 
     Args:
         lvlm: The model.
         inputs: Keyword arguments of its forward pass.
-        wanted: Which heads' rows to record.
-        query: Where the query token stands among the tokens of this pass; None: record nothing.
-        image_tokens: Where the image tokens stand among the keys, `batch × cells` or `1 × cells`.
+        wanted: The heads whose rows are recorded.
+        query: Position of the query token among the tokens of this pass, `batch`; None: record nothing.
+        image_tokens: Positions of the image tokens among the keys, `batch × cells` or `1 × cells`.
 
     Returns:
-        By layer: `batch × head × cells`.
+        Layer → rows of shape `batch × head × cells`.
 
     Raises:
         LocheadsError: The model refuses the inputs.
@@ -179,12 +212,12 @@ def forward(
 
 
 class _Enough(Exception):
-    """Every row that is wanted has been recorded."""
+    """Ends the forward pass once every wanted row has been recorded."""
 
 
 @dataclass(frozen=True)
 class _Recorder:
-    """What to keep of each layer, and what was kept: `batch × head × image tokens`."""
+    """Holds which rows to record, and the recorded ones by layer: `batch × head × cells`."""
 
     wanted: Wanted
     query: torch.Tensor | None
@@ -197,6 +230,7 @@ _recorder: ContextVar[_Recorder | None] = ContextVar("recorder", default=None)
 
 @contextmanager
 def _listening(recorder: _Recorder) -> Iterator[None]:
+    """Makes `recorder` the active one within the block; other threads are not affected."""
     token = _recorder.set(recorder)
     try:
         yield
@@ -214,7 +248,12 @@ def _attention(
     is_causal: bool | None = None,
     **kwargs: Any,
 ) -> tuple[torch.Tensor, None]:
-    """Fused attention, and the recorder's rows where one listens."""
+    """Computes a layer's attention on the fused kernel and, while a recorder is active, records its rows.
+
+    Raises:
+        LocheadsError: The layer changes its scores in a way that the recorded rows would miss.
+        _Enough: This was the deepest wanted layer.
+    """
     for term in ("softcap", "s_aux", "position_bias"):
         if kwargs.get(term) is not None:
             raise LocheadsError(
@@ -242,20 +281,25 @@ def _recorded(
     scaling: float | None,
     causal: bool,
 ) -> Float[torch.Tensor, "batch head cells"]:
-    """The rows of a layer at the image tokens, softmax taken over all keys, in single precision at least."""
+    """Computes a layer's rows at the image tokens: softmax over all keys, in at least single precision."""
     assert recorder.query is not None
-    position = recorder.query.to(query.device)
+    # The query token's vector in each text: batch × head × tokens × dim → batch × head × dim.
+    position = recorder.query.to(query.device)  # batch
     batch = torch.arange(len(query), device=query.device)
+    # Its scaled scores against all keys, for the wanted heads: batch × head × keys.
     scores = _scores(query[batch, :, position], key, recorder.wanted.layers[layer]).float()
     scores = scores * (query.shape[-1] ** -0.5 if scaling is None else scaling)
+    # Keys that the query token must not see get -inf: by the mask's row of the query token
+    # (batch × 1 × keys; boolean, or added to the scores) or, without a mask, by causality.
     if mask is not None:
         seen = mask.expand(len(query), -1, -1, -1)[batch, :, position]
         scores = scores.masked_fill(~seen, -torch.inf) if seen.dtype == torch.bool else scores + seen
     elif causal:
-        last = position + (key.shape[2] - query.shape[2])
+        last = position + (key.shape[2] - query.shape[2])  # keys of a cache come before this pass's tokens
         later = torch.arange(key.shape[2], device=query.device) > last[:, None]
         scores = scores.masked_fill(later[:, None], -torch.inf)
-    row = scores.softmax(-1)
+    row = scores.softmax(-1)  # batch × head × keys, sums to 1 over the keys
+    # Keep the entries at the image tokens: batch × head × cells.
     image = recorder.image_tokens.to(row.device)[:, None].expand(*row.shape[:2], -1)
     return row.gather(-1, image)
 
@@ -265,10 +309,15 @@ def _scores(
     key: Float[torch.Tensor, "batch group keys dim"],
     heads: Iterable[int] | None,
 ) -> Float[torch.Tensor, "batch some keys"]:
-    """One token's scores, of all heads or of some; keys that heads share are not copied for each of them."""
-    each = query.shape[1] // key.shape[1]
+    """Computes one token's unscaled scores `query · key`, of all heads or of some.
+
+    With grouped-query attention several heads share one key; the keys are not copied for each head.
+    """
+    each = query.shape[1] // key.shape[1]  # heads per group of shared keys
     if heads is None:
+        # (batch × group × each × dim) @ (batch × group × dim × keys), then group and each become head
         return (query.unflatten(1, (-1, each)) @ key.mT).flatten(1, 2)
+    # per head: (batch × 1 × dim) @ (batch × dim × keys) → batch × keys
     return torch.stack([(query[:, h, None] @ key[:, h // each].mT)[:, 0] for h in heads], dim=1)
 
 

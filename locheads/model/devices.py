@@ -1,4 +1,4 @@
-"""Where a model runs."""
+"""Chooses the torch device that a model runs on."""
 
 from __future__ import annotations
 
@@ -9,10 +9,14 @@ from locheads.model.shipped import SPECIMENS
 
 
 def pick_device(device: str, name: str) -> str:
-    """A torch device; `auto` is the GPU if there is one, but the CPU for the specimens, which are small.
+    """Returns the torch device to use.
+
+    Args:
+        device: A torch device, or `auto`: the GPU if there is one, but the CPU for the small specimens.
+        name: Name of the model.
 
     Raises:
-        LocheadsError: The device is not there.
+        LocheadsError: The device is not available.
     """
     if device == "auto":
         return "cuda" if name not in SPECIMENS and torch.cuda.is_available() else "cpu"

@@ -1,10 +1,10 @@
-"""What a family of models does with a picture: how many cells its tokens form, and which part they show.
+"""Describes model families: the patch grid of their image tokens, and the part of the image it covers.
 
-transformers has no common answer, so each family has a line here. A family that is not listed is taken
-when its processor leaves no doubt: one view of the picture, and a square number of tokens or a grid that
-it tells. Tiles (LLaVA-NeXT, LLaVA-OneVision) stay in the model's input, and the map is that of the base
-view, the whole picture. Where the tiles can be left out (InternVL, Idefics3, SmolVLM) they are, so the
-map holds all the attention that the picture gets.
+transformers has no common interface for this, so each family has an entry here. A family that is not listed
+is accepted when its processor is unambiguous: one view of the image, and a square number of tokens or an
+explicit grid. Tiles (LLaVA-NeXT, LLaVA-OneVision) stay in the model's input, and the map is that of the base
+view, the whole image. Where tiling can be switched off (InternVL, Idefics3, SmolVLM) it is, so that the map
+holds all the attention that the image receives.
 """
 
 from __future__ import annotations
@@ -22,17 +22,18 @@ from locheads.method.geometry import Window
 
 @dataclass(frozen=True)
 class Family:
-    """How models of one `model_type` see a picture.
+    """Properties shared by all models of one `model_type`.
 
     Attributes:
         title: The family's name.
-        cells: Edge of the square grid by the model's configuration; None: the processor tells the grid.
-        view: The image tokens are the `whole` grid, or the grid comes first and `tiles` follow.
+        cells: Function from the model's configuration to the edge of the square grid, in cells; None: the
+            processor reports the grid.
+        view: `whole`: the image tokens are the grid; `tiles`: the grid comes first and tiles follow.
         options: Keyword arguments for the processor.
-        image: What stands for the image in a text; `{}` is the processor's own placeholder.
-        closing: What the processor adds at the end of a text.
-        sees: What a token sees, besides itself: those `before` it; an image token also the rest of the
-            `image`; or all of the `prompt`. Only in the last case do image tokens depend on the expression.
+        image: The image placeholder in a text; `{}` is replaced by the processor's own placeholder.
+        closing: Text that the processor appends to the prompt.
+        sees: The attention mask: a token attends to those `before` it; image tokens also to the rest of the
+            `image`; or to the whole `prompt`. Only in the last case do image tokens depend on the expression.
     """
 
     title: str
@@ -102,14 +103,14 @@ NO_GRID = {
     "mllama": _CROSS,
     "blip": _CROSS,
 }
-"""Families whose visual tokens form no grid, and why."""
+"""Families whose visual tokens form no grid → the reason."""
 
 
 def family_of(name: str, config: PreTrainedConfig) -> Family | None:
-    """The family of a model; None where it is not listed.
+    """Returns the family of a model, or None if it is not listed.
 
     Raises:
-        LocheadsError: Its visual tokens form no grid.
+        LocheadsError: The model's visual tokens form no grid.
     """
     if config.model_type in NO_GRID:
         raise LocheadsError(
@@ -122,10 +123,10 @@ def family_of(name: str, config: PreTrainedConfig) -> Family | None:
 def own_window(
     family: Family | None, image_processor: Any, size: tuple[int, int], grid: tuple[int, int]
 ) -> Window:
-    """Which part of an image of `(width, height)` pixels the grid shows when the processor is left alone."""
+    """Returns the part of an image of `(width, height)` pixels that the grid covers under fit `own`."""
     if family and family.view == "tiles":
         return Window.stretch(size, grid)
-    # DeepSeek-VL hybrid pads the picture of its finer encoder and shrinks that for the other.
+    # DeepSeek-VL hybrid pads the image for its high-resolution encoder and downscales it for the other.
     first = getattr(image_processor, "high_res_size", None) or getattr(image_processor, "size", None)
     edges = {name: edge for name, edge in dict(first or {}).items() if edge}
     if hasattr(image_processor, "min_size") and image_processor.do_pad:
@@ -143,6 +144,6 @@ def own_window(
 
 
 def crops(family: Family | None, image_processor: Any) -> bool:
-    """Whether a picture that is not square loses its edges."""
+    """Returns whether the processor crops the edges of an image that is not square."""
     window = own_window(family, image_processor, (200, 100), (1, 1))
     return window.x0 > 0 or window.x1 < 200

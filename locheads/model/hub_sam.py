@@ -1,7 +1,7 @@
-"""SAM from transformers, driven by SAM's own predictor.
+"""Adapts transformers' SAM to the predictor of segment_anything.
 
-Resizing, padding, thresholds and the frames of prompts are then those of a published checkpoint; only the
-weights, and the layers that hold them, are transformers'.
+Resizing, padding, thresholds and the coordinates of prompts are then those of a published checkpoint; only
+the weights, and the layers that hold them, are transformers'.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from locheads.errors import LocheadsError
 
 
 def load_hub_sam(name: str) -> Sam:
-    """A `SamModel` of transformers in the shape that SAM's own driver expects.
+    """Loads a `SamModel` of transformers behind the interface that SAM's own predictor expects.
 
     Args:
         name: A hub name, or a folder in transformers' layout.

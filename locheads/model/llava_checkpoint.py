@@ -1,4 +1,4 @@
-"""Checkpoints in LLaVA's own layout (LLaVA, LLaVA-1.5, ShareGPT4V), read into the class of transformers.
+"""Loads checkpoints in LLaVA's own layout (LLaVA, LLaVA-1.5, ShareGPT4V) into the class of transformers.
 
 The layout is that of github.com/haotian-liu/LLaVA: a language model's `config.json` with `mm_…` keys;
 weights `model.layers.…`, `model.mm_projector.…` and `lm_head`; the vision tower under
@@ -46,17 +46,17 @@ _ACTIVATIONS = {"linear": "linear", "mlp2x_gelu": "gelu"}
 
 
 def is_original(config: Mapping[str, Any]) -> bool:
-    """Whether a `config.json` is that of LLaVA's own layout."""
+    """Returns whether a `config.json` is in LLaVA's own layout."""
     return "mm_vision_tower" in config and "vision_config" not in config
 
 
 def load(
     name: str, place: str, config: dict[str, Any], where: dict[str, Any], how: dict[str, Any]
 ) -> tuple[ProcessorMixin, PreTrainedModel, str]:
-    """Processor, model, and what stands for the image in a text.
+    """Loads a checkpoint; returns processor, model and the image placeholder of a text.
 
     Args:
-        name: For messages.
+        name: Name of the model, for messages.
         place: A folder or a hub name.
         config: Its `config.json`.
         where: `revision` and `local_files_only`, for the hub.
@@ -88,7 +88,7 @@ def load(
 
 
 def check_complete(name: str, report: Mapping[str, Any]) -> None:
-    """Refuse a model some of whose weights were not in the checkpoint.
+    """Checks that the checkpoint had all weights of the model.
 
     Raises:
         LocheadsError: Weights are missing or have another shape.
@@ -142,7 +142,7 @@ def _renamed(weights: Weights) -> Weights:
 def _with_tower(
     name: str, folder: Path, tower: str, weights: Weights, where: dict[str, Any]
 ) -> tuple[CLIPVisionConfig, Weights]:
-    """The vision tower's configuration, and the weights with the tower's among them."""
+    """Returns the vision tower's configuration, and the weights including the tower's."""
     own = {key.removeprefix(_TOWER): tensor for key, tensor in weights.items() if key.startswith(_TOWER)}
     if own:
         own.pop("embeddings.position_ids", None)
@@ -160,7 +160,7 @@ def _with_tower(
 
 
 def _clip_config(tower: Weights) -> CLIPVisionConfig:
-    """The configuration that a CLIP tower's weights imply; a head has 64 channels, as in all of CLIP's."""
+    """Infers a CLIP tower's configuration from its weights; heads have 64 channels, as in all CLIP models."""
     positions, hidden = tower["embeddings.position_embedding.weight"].shape
     patch = tower["embeddings.patch_embedding.weight"].shape[-1]
     layers = {int(found[1]) for key in tower if (found := re.match(r"encoder\.layers\.(\d+)\.", key))}
@@ -175,7 +175,7 @@ def _clip_config(tower: Weights) -> CLIPVisionConfig:
 
 
 def _add_image_row(weights: Weights, image_id: int) -> None:
-    """Make room for the image token, whose row is never read: features of the image take its place."""
+    """Appends a zero row for the image token, which is never read: image features replace it."""
     for key in ("model.language_model.embed_tokens.weight", "lm_head.weight"):
         short = image_id + 1 - len(weights[key])
         if short > 0:
@@ -183,7 +183,7 @@ def _add_image_row(weights: Weights, image_id: int) -> None:
 
 
 def _complete_projector(weights: Weights) -> None:
-    """LLaVA v1 projects by one layer: the second one of the class becomes the identity."""
+    """Completes a one-layer projector (LLaVA v1): the second layer of the class becomes the identity."""
     prefix = "model.multi_modal_projector."
     if prefix + "linear_2.weight" not in weights:
         first = weights[prefix + "linear_1.weight"]

@@ -1,4 +1,4 @@
-"""Load a model for capture: the specimen, the paper's models by name, any folder or hub name."""
+"""Loads a model for capture: the specimen, the paper's models by name, any folder or hub name."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from locheads.paper.published import ALIASES, NOT_LOADABLE
 __all__ = ["ALIASES", "NOT_LOADABLE", "Encoded", "Lvlm", "load_lvlm", "varied"]
 
 CELLS = 24
-"""Edge of the grid that a dynamic processor is asked for, that of LLaVA-1.5."""
+"""Edge, in cells, of the grid requested from a dynamic processor: that of LLaVA-1.5."""
 
 
 def load_lvlm(
@@ -47,7 +47,7 @@ def load_lvlm(
     attn_implementation: str | None = None,
     local_files_only: bool = False,
 ) -> Lvlm:
-    """Load a model; its decoder runs on `locheads.model.attention`'s attention.
+    """Loads a model whose decoder runs on the capturing attention of `locheads.model.attention`.
 
     Args:
         name: `specimen` or `specimen-narrow`; one of `ALIASES`; a folder in transformers' layout or LLaVA's
@@ -91,16 +91,16 @@ def load_lvlm(
 
 
 def varied(lvlm: Lvlm, prompt: str | None = None, fit: Fit | None = None, query: Query | None = None) -> Lvlm:
-    """The same model with another prompt, query or way of making pictures square; nothing is loaded again.
+    """Returns the same model with another prompt, fit or query; no weights are loaded again.
 
     Args:
-        lvlm: From `load_lvlm`, whose arguments the others are; None leaves a setting as it is.
-        prompt: As there.
-        fit: As there.
-        query: As there.
+        lvlm: From `load_lvlm`.
+        prompt: As in `load_lvlm`; None keeps the present one, as for the other settings.
+        fit: As in `load_lvlm`.
+        query: As in `load_lvlm`.
 
     Raises:
-        LocheadsError: As there.
+        LocheadsError: As `load_lvlm`.
     """
     text = lvlm.prompt if prompt is None else resolve_prompt(prompt, lvlm.processor, lvlm.image)
     way, size = lvlm.fit, lvlm.image_size
@@ -112,7 +112,7 @@ def varied(lvlm: Lvlm, prompt: str | None = None, fit: Fit | None = None, query:
 def _loaded(
     name: str, where: dict[str, Any], how: dict[str, Any]
 ) -> tuple[ProcessorMixin, PreTrainedModel, str | None]:
-    """Processor, model, and what stands for the image in LLaVA's own checkpoints."""
+    """Loads processor and model; for LLaVA's own checkpoints returns the image placeholder as well."""
     if name.lower() in NOT_LOADABLE and not Path(name).exists():
         raise LocheadsError(f"model '{name}' {NOT_LOADABLE[name.lower()]}")
     folder = str(SPECIMENS.get(name) or ALIASES.get(name.lower(), name))
@@ -153,7 +153,7 @@ def _from_transformers(
 def _fit(
     name: str, family: Family | None, processor: ProcessorMixin, fit: Fit | None, image_size: int | None
 ) -> tuple[Fit, int | None]:
-    """How pictures are brought to the model, defaults filled in."""
+    """Returns fit and image size with the defaults filled in."""
     dynamic = family is not None and family.cells is None
     if fit is None:
         fit = "pad" if dynamic or crops(family, processor.image_processor) else "own"

@@ -1,4 +1,4 @@
-"""A frozen vision-language model with its prompt: where its image tokens lie, and the grid they form."""
+"""Wraps a frozen vision-language model with its prompt: encodes inputs, finds image tokens and their grid."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from locheads.model.families import Family, own_window
 from locheads.model.prompts import Query, tokens_after
 
 Fit = Literal["own", "pad", "stretch", "crop"]
-"""How a picture becomes what the vision encoder takes: left to the processor, or made square before."""
+"""How an image is brought to the encoder's size: by the processor (`own`), or made square before."""
 
 
 @dataclass(frozen=True)
 class Encoded:
-    """A batch as the model takes it.
+    """An encoded batch.
 
     Attributes:
         inputs: Keyword arguments of the model's forward pass; texts are padded on the right.
-        image_tokens: Where the image tokens of each grid stand, in raster order, `batch × cells`; rows with
-            fewer cells than the longest end in zeros.
-        grids: Rows and columns of each image.
-        query: Where the query token stands, `batch`.
+        image_tokens: Positions of the image tokens of each grid, in raster order, `batch × cells`; rows with
+            fewer cells than the longest are filled up with zeros.
+        grids: Rows and columns of each image's grid.
+        query: Position of the query token, `batch`.
     """
 
     inputs: dict[str, torch.Tensor]
@@ -44,9 +44,9 @@ class Encoded:
 
 @dataclass(frozen=True)
 class Lvlm:
-    """A model, its processor, its prompt and the way a picture takes to it; see `loading.load_lvlm`.
+    """A model with its processor, prompt and preprocessing; `loading.load_lvlm` explains the settings.
 
-    `image` is what stands for the image in a text of this model.
+    `image` is the placeholder of the image in this model's texts.
     """
 
     name: str
@@ -62,10 +62,10 @@ class Lvlm:
 
     @cached_property
     def grid(self) -> tuple[int, int]:
-        """Rows and columns of the image tokens.
+        """Returns rows and columns of the grid of image tokens.
 
         Raises:
-            LocheadsError: They depend on the picture.
+            LocheadsError: The grid depends on the image.
         """
         if self.fit == "own" and self.family and self.family.cells is None:
             raise LocheadsError(
@@ -75,16 +75,16 @@ class Lvlm:
 
     @property
     def layers(self) -> int:
-        """Decoder layers."""
+        """Returns the number of decoder layers."""
         return self.model.config.get_text_config().num_hidden_layers
 
     @property
     def heads(self) -> int:
-        """Attention heads a layer."""
+        """Returns the number of attention heads per layer."""
         return self.model.config.get_text_config().num_attention_heads
 
     def window(self, size: tuple[int, int]) -> Window:
-        """Which part of an image of `(width, height)` pixels the grid covers."""
+        """Returns the part of an image of `(width, height)` pixels that the grid covers."""
         grid = self._grid_of(size)
         if self.fit == "own":
             return own_window(self.family, self.processor.image_processor, size, grid)
@@ -92,11 +92,11 @@ class Lvlm:
         return ways[self.fit](size, grid)
 
     def encode(self, images: Sequence[Image.Image], expressions: Sequence[str]) -> Encoded:
-        """Put images and expressions into the prompt.
+        """Encodes images and expressions with the prompt.
 
         Raises:
             LocheadsError: An expression is empty, too long, or has words the model does not know; or the
-                image tokens are not the grid that the model forms.
+                number of image tokens does not match the grid.
         """
         batch = self._processed(images, self.texts(expressions))
         query = self.queries(batch["input_ids"], batch["attention_mask"].sum(1), expressions)
@@ -105,7 +105,7 @@ class Lvlm:
         return Encoded(inputs, self._image_tokens(batch["input_ids"], grids), grids, query)
 
     def prompted(self, images: Sequence[Image.Image], expressions: Sequence[str]) -> dict[str, torch.Tensor]:
-        """What generation goes on from: keyword arguments of `generate`, texts padded on the left.
+        """Returns keyword arguments of `generate` for images and expressions; texts are padded on the left.
 
         Raises:
             LocheadsError: An expression is empty or has words the model does not know.
@@ -115,10 +115,10 @@ class Lvlm:
         return {name: self._placed(tensor) for name, tensor in batch.items()}
 
     def texts(self, expressions: Sequence[str]) -> list[str]:
-        """The prompt with each expression.
+        """Fills the prompt with each expression.
 
         Raises:
-            LocheadsError: One is empty.
+            LocheadsError: An expression is empty.
         """
         if not all(expression.strip() for expression in expressions):
             raise LocheadsError("the expression is empty; say what to look for, for example 'the red ring'")
@@ -127,12 +127,12 @@ class Lvlm:
     def queries(
         self, ids: torch.Tensor, lengths: torch.Tensor, expressions: Sequence[str]
     ) -> Int[torch.Tensor, " batch"]:
-        """Where the query token stands in each text; the texts are checked.
+        """Returns the position of the query token in each text, after checking words and length.
 
         Args:
-            ids: The tokens, `batch × longest`, padded on the right.
-            lengths: How many of them are text.
-            expressions: What the texts ask for.
+            ids: Token ids, `batch × longest`, padded on the right.
+            lengths: Number of tokens of each text without padding, `batch`.
+            expressions: The expression of each text.
 
         Raises:
             LocheadsError: A text is too long, has words the model does not know, or does not end as the
@@ -161,7 +161,7 @@ class Lvlm:
         return tensor.to(self.model.device, dtype)
 
     def _fitted(self, image: Image.Image) -> Image.Image:
-        """The image as the processor gets it."""
+        """Returns the image that the processor gets: RGB, made square unless the fit is `own`."""
         image = image.convert("RGB")
         if self.fit == "own":
             return image
@@ -179,7 +179,7 @@ class Lvlm:
         return image if image.size == (side, side) else image.resize((side, side), Image.Resampling.BICUBIC)
 
     def _grid_of(self, size: tuple[int, int]) -> tuple[int, int]:
-        """The grid of an image of `(width, height)` pixels."""
+        """Returns rows and columns of the grid of an image of `(width, height)` pixels."""
         if self.family and self.family.cells:
             cells = self.family.cells(self.model.config)
             return cells, cells
@@ -189,7 +189,7 @@ class Lvlm:
         return self._grids[size]
 
     def _read_grids(self, batch: Mapping[str, Any]) -> tuple[tuple[int, int], ...]:
-        """Rows and columns of each image of a batch."""
+        """Returns rows and columns of each image of a batch, checked against the number of image tokens."""
         counts = self._is_image(batch["input_ids"]).sum(1).tolist()
         if "image_grid_thw" in batch:
             merge = self.processor.image_processor.merge_size
@@ -233,7 +233,7 @@ class Lvlm:
         return found
 
     def _after(self, ids: torch.Tensor, lengths: torch.Tensor, expressions: Sequence[str]) -> torch.Tensor:
-        """How many tokens follow the query, for each text."""
+        """Counts the tokens after the query token in each text, `batch`."""
         if self.query == "last":
             return torch.zeros_like(lengths)
         closing = self.family.closing if self.family else ""
@@ -268,5 +268,5 @@ class Lvlm:
 
 
 def coverage_of(lvlm: Lvlm, sample: Sample) -> Float[np.ndarray, "row column"]:
-    """Share of each patch that the true object covers; raises as `true_mask`."""
+    """Returns the share of each patch, in [0, 1], that the true object covers; raises as `true_mask`."""
     return lvlm.window(sample.size).mask_to_grid(true_mask(sample))

@@ -1,9 +1,9 @@
-"""The model's own textual answer to the request for a box: ask, read it, turn it into a box (Table 6).
+"""Asks a model for a box in words, parses the answer and converts it into a box (Table 6).
 
-Models write boxes in conventions of their own: fractions of the picture, thousandths, or pixels, of the
-picture as they get it (LLaVA's is padded to a square) or of the original one. Which it is, is a named
-parameter, since the numbers alone do not tell. A model that has learned no numbers may still name a place,
-such as the specimen's "top left": one of nine regions, and that region is then its box.
+Models write boxes in different conventions: fractions, thousandths or pixels, of the model's view (padded to
+a square for LLaVA) or of the original image. The numbers alone do not determine the convention, so it is a
+named parameter. A model that has learned no numbers may still name a place, such as the specimen's
+"top left": one of nine regions, which then serves as the box.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ from locheads.model.prompts import resolve_prompt
 from locheads.progress import progress
 
 QUESTION = "Give the bounding box of the region that this describes: {expression}"
-"""What a model with a chat template is asked; the paper does not print its request."""
+"""The default request for a box; the paper does not print its own."""
 
 Convention = Literal["auto", "unit", "thousand", "pixels", "place"]
-"""What the numbers count: `unit` 0 to 1, `thousand` 0 to 1000, `pixels`; `auto` guesses between them:
+"""Unit of the coordinates: `unit` 0 to 1, `thousand` 0 to 1000, `pixels`; `auto` guesses between them:
 fractions if none is above 1, else pixels if they fit into the picture, else thousandths; `place` is words."""
 Frame = Literal["view", "image"]
-"""Of what: the picture as the model gets it, padded to a square say, or the original image."""
+"""Frame of the coordinates: the model's view (padded to a square, say) or the original image."""
 
 ROWS, COLUMNS = ("top", "middle", "bottom"), ("left", "center", "right")
 CUTS = (0.4, 0.6)
-"""Shares of height and width at which the nine regions end: those of the specimen's places."""
+"""Boundaries of the nine regions, as shares of width and height: those of the specimen's places."""
 
 _NUMBER = r"[-+]?(?:\d+(?:\.\d*)?|\.\d+)"
 _LABEL = r"(?:[xy][_\d]?(?:\d|min|max)?|left|top|right|bottom)[\"']?\s*[:=]\s*"
@@ -46,14 +46,14 @@ _PLACE = re.compile(rf"\b({'|'.join(ROWS)})[\s-]+({'|'.join(COLUMNS)})\b", re.IG
 
 
 def asking(lvlm: Lvlm, question: str = QUESTION) -> Lvlm:
-    """The model with the request for its prompt: in its chat template, or as it is where there is none.
+    """Returns the model with the request as its prompt, inside its chat template if it has one.
 
     Args:
         lvlm: The model.
-        question: Text with `{expression}`, put in the place of the expression.
+        question: The request, with the placeholder `{expression}`.
 
     Raises:
-        LocheadsError: The question has no place for the expression.
+        LocheadsError: The question does not contain `{expression}` exactly once.
     """
     if question.count("{expression}") != 1:
         raise LocheadsError(f"question '{question}': it needs {{expression}} once")
@@ -64,13 +64,16 @@ def asking(lvlm: Lvlm, question: str = QUESTION) -> Lvlm:
 
 
 def ask(asked: Lvlm, samples: Sequence[Sample], batch: int = 16, most: int = 64) -> list[str]:
-    """The model's answers, each token the likeliest (greedy decoding).
+    """Generates the model's answers by greedy decoding.
 
     Args:
         asked: From `asking`.
-        samples: Their images and expressions.
-        batch: Samples at a time.
-        most: Tokens of an answer, at most.
+        samples: The samples whose expressions are asked for.
+        batch: Samples per forward pass.
+        most: Maximum number of tokens of an answer.
+
+    Returns:
+        One answer per sample.
 
     Raises:
         LocheadsError: An expression is empty or has words the model does not know.
@@ -90,7 +93,7 @@ def ask(asked: Lvlm, samples: Sequence[Sample], batch: int = 16, most: int = 64)
 
 
 def _greedy(lvlm: Lvlm, most: int) -> GenerationConfig:
-    """The model's own way of generating, without chance."""
+    """Returns the model's generation settings, changed to greedy decoding."""
     config = deepcopy(lvlm.model.generation_config or GenerationConfig())
     config.update(do_sample=False, num_beams=1, max_new_tokens=most, max_length=None)
     config.update(temperature=None, top_p=None, top_k=None)
@@ -101,9 +104,9 @@ def _greedy(lvlm: Lvlm, most: int) -> GenerationConfig:
 
 
 def parse_numbers(answer: str) -> tuple[float, float, float, float] | None:
-    """The first four numbers that follow each other as those of a box do, None where there are none.
+    """Parses the first four consecutive numbers that look like a box; None if there are none.
 
-    Between them may stand commas, brackets, spaces and names such as `x1:`; those within prose do not count.
+    Commas, brackets, spaces and names such as `x1:` may separate them; numbers within prose do not count.
     """
     found = _FOUR.search(answer)
     if found is None:
@@ -113,7 +116,7 @@ def parse_numbers(answer: str) -> tuple[float, float, float, float] | None:
 
 
 def parse_place(answer: str) -> tuple[int, int] | None:
-    """Row and column of the last of the nine regions that an answer names, None where it names none."""
+    """Returns row and column of the last of the nine regions that an answer names, or None."""
     named = _PLACE.findall(answer)
     if not named:
         return None
@@ -124,17 +127,17 @@ def parse_place(answer: str) -> tuple[int, int] | None:
 def to_box(
     answer: str, lvlm: Lvlm, size: tuple[int, int], convention: str = "auto", frame: str = "view"
 ) -> Float[np.ndarray, "4"] | None:
-    """The box that an answer means: xyxy pixels of the original image, cut off at its border.
+    """Converts an answer into a box: xyxy in pixels of the original image, clipped to its border.
 
     Args:
-        answer: What the model wrote.
-        lvlm: Whose answer it is: it knows which part of the image the model saw.
+        answer: The model's answer.
+        lvlm: The model that gave it, from which the visible part of the image follows.
         size: `(width, height)` of the original image in pixels.
-        convention: A `Convention`, what the numbers count; `place` reads two words instead.
-        frame: A `Frame`, whether they count in the model's view or in the original image.
+        convention: A `Convention`, the unit of the coordinates; `place` parses a region's name instead.
+        frame: A `Frame`, whether coordinates refer to the model's view or to the original image.
 
     Returns:
-        None where the answer holds no box, or none with an area. Swapped corners are put right.
+        The box, with swapped corners corrected; None if the answer has no box or its area is zero.
 
     Raises:
         LocheadsError: Unknown convention or frame.
@@ -160,7 +163,7 @@ def to_box(
 
 
 def _seen(lvlm: Lvlm, size: tuple[int, int]) -> tuple[int, int]:
-    """`(width, height)` in pixels of the picture that the processor gets."""
+    """Returns `(width, height)` in pixels of the image that the processor gets."""
     if lvlm.fit == "own":
         return size
     side = lvlm.image_size or max(size)
@@ -168,7 +171,7 @@ def _seen(lvlm: Lvlm, size: tuple[int, int]) -> tuple[int, int]:
 
 
 def _scale(numbers: tuple[float, ...], convention: str, seen: tuple[int, int]) -> tuple[float, float]:
-    """What stands for the whole width and height."""
+    """Returns the coordinates that correspond to the full width and height."""
     if convention == "auto":
         fits = max(numbers[::2]) <= seen[0] and max(numbers[1::2]) <= seen[1]
         convention = "unit" if max(numbers) <= 1 else "pixels" if fits else "thousand"
@@ -178,7 +181,7 @@ def _scale(numbers: tuple[float, ...], convention: str, seen: tuple[int, int]) -
 
 
 def region_of(boxes: Float[np.ndarray, "n 4"], sizes: Float[np.ndarray, "n 2"]) -> Int[np.ndarray, "n 2"]:
-    """Row and column of the region that holds the centre of each box.
+    """Returns row and column of the region that contains the centre of each box.
 
     Args:
         boxes: xyxy pixels.
@@ -189,7 +192,7 @@ def region_of(boxes: Float[np.ndarray, "n 4"], sizes: Float[np.ndarray, "n 2"]) 
 
 
 def region_box(place: tuple[int, int], size: tuple[int, int]) -> Float[np.ndarray, "4"]:
-    """The region of a row and a column as a box in pixels of an image of `(width, height)`."""
+    """Returns a region as an xyxy box in pixels of an image of `(width, height)` pixels."""
     edges = np.array((0.0, *CUTS, 1.0))
     row, column = place
     cells = np.array([edges[column], edges[row], edges[column + 1], edges[row + 1]])

@@ -1,4 +1,4 @@
-"""What stands around the image and the expression, as data, and which token is the query.
+"""Defines the prompts around image and expression, and finds the query token.
 
 The paper calls the last text token the query and does not print its prompt; its release puts a system
 sentence before the image and nothing after the expression. A prompt here is a format string with
@@ -32,19 +32,19 @@ PROMPTS = {
 """The prompts that have a name; `chat` is a third one, the model's own chat template."""
 
 Query = Literal["expression", "last"]
-"""Whose row is captured: the expression's last token, or the last token of all."""
+"""The query token whose row is captured: the expression's last token, or the last token of the text."""
 
 
 def resolve_prompt(prompt: str, processor: ProcessorMixin, image: str) -> str:
-    """The prompt of a model: a name or a format string → text in which only `{expression}` is open.
+    """Resolves a prompt's name or format string into a text whose only placeholder is `{expression}`.
 
     Args:
         prompt: `release`, `specimen`, `plain`, `chat`, or a format string.
         processor: Gives the chat template and the beginning-of-text token.
-        image: What stands for the image in a text of this model.
+        image: Placeholder of the image in this model's texts.
 
     Raises:
-        LocheadsError: The model has no chat template, or image or expression have no place in the string.
+        LocheadsError: The model has no chat template, or a placeholder is missing or repeated.
     """
     text = _chat(processor) if prompt == "chat" else PROMPTS.get(prompt, prompt).replace("{image}", image)
     placeholder = processor.image_token
@@ -73,14 +73,14 @@ def _begins_itself(tokenizer: PreTrainedTokenizerBase) -> bool:
 def tokens_after(
     tokenizer: PreTrainedTokenizerBase, prompt: str, expression: str, ids: Sequence[int], closing: str = ""
 ) -> int:
-    """How many tokens follow the last one of the expression.
+    """Counts the tokens after the last token of the expression.
 
     Args:
-        tokenizer: Of the model.
+        tokenizer: The model's tokeniser.
         prompt: From `resolve_prompt`.
-        expression: As put into the prompt.
-        ids: The whole text's tokens, without padding.
-        closing: What the processor adds at the end.
+        expression: As inserted into the prompt.
+        ids: Token ids of the whole text, without padding.
+        closing: Text that the processor appends to the prompt.
 
     Raises:
         LocheadsError: The text does not end as the prompt does.

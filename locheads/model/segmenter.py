@@ -1,4 +1,4 @@
-"""From boxes to masks: the last step of the paper's referring expression segmentation (Section 5).
+"""Turns boxes into masks: the last step of the paper's referring expression segmentation (Section 5).
 
 The paper hands the box around the pseudo-mask's convex hull to the Segment Anything model and takes
 the mask it returns. A box is an unambiguous prompt, so the mask is SAM's single output
@@ -58,13 +58,13 @@ class Segmenter:
         prompt: str = "box",
         cascade: int = 0,
     ) -> Bool[np.ndarray, "n rows columns"]:
-        """The mask of what each box holds. The image is embedded once, whatever the number of boxes.
+        """Segments the object in each box. The image is embedded once, whatever the number of boxes.
 
         Args:
             image: A picture, or its bytes in RGB order.
             boxes: Half-open xyxy, in pixels of the image; what reaches outside it is cut off.
                 SAM sees the numbers as they are, as in its authors' use of COCO's boxes.
-            found: Where the heads look, for each box; not needed when `prompt` is `"box"`.
+            found: The grounding that each box came from; not needed when `prompt` is `"box"`.
             window: Which pixels the patch grid of `found` covers; as `found`.
             prompt: One of `PROMPTS`, what SAM is given beside the box: nothing (the paper's reading);
                 the component that the hull encloses, as low-resolution logits; or the cell of it where
@@ -102,7 +102,7 @@ class Segmenter:
         return masks[0]
 
     def _logits(self, found: Grounding, window: Window) -> Float[np.ndarray, "1 side side"]:
-        """The component of the hull in the frame of SAM's mask prompt; the padding counts as outside."""
+        """Renders the hull's component in the frame of SAM's mask prompt; the padding counts as outside."""
         side = 4 * self.predictor.features.shape[-1]
         share = side / self.predictor.model.image_encoder.img_size
         height, width = (max(1, round(share * length)) for length in self.predictor.input_size)
@@ -136,7 +136,7 @@ def _check_prompt(
 
 
 def _peak(found: Grounding, window: Window) -> Float[np.ndarray, "1 2"]:
-    """The centre, in pixels, of the hull's cell where the map is highest; of equals the first one."""
+    """Returns the centre, in pixels, of the hull's cell with the highest map value (the first, if tied)."""
     cell = np.argmax(np.where(found.region, found.map, -np.inf))
     row, column = np.unravel_index(cell, found.map.shape)
     point = window.points_to_pixels(np.array([[column + 0.5, row + 0.5]]))
@@ -144,7 +144,7 @@ def _peak(found: Grounding, window: Window) -> Float[np.ndarray, "1 2"]:
 
 
 def _inside(boxes: Real[np.ndarray, "n 4"], rows: int, columns: int) -> Float[np.ndarray, "n 4"]:
-    """The boxes, cut off at the border of the image; raises where nothing remains."""
+    """Clips boxes to the image; raises where no area remains."""
     cut = np.clip(boxes.astype(float), 0, [columns, rows, columns, rows])
     empty = ~((cut[:, :2] < cut[:, 2:]).all(1) & np.isfinite(boxes).all(1))
     if empty.any():
@@ -158,7 +158,7 @@ def _inside(boxes: Real[np.ndarray, "n 4"], rows: int, columns: int) -> Float[np
 
 
 def load_segmenter(name_or_path: str | Path = "specimen", device: str = "auto") -> Segmenter:
-    """A segmenter by name or path.
+    """Loads a segmenter by name or path.
 
     Args:
         name_or_path: `"specimen"`, the small model shipped with this package; a folder laid out like
@@ -187,7 +187,7 @@ def load_segmenter(name_or_path: str | Path = "specimen", device: str = "auto") 
 
 
 def _published(path: Path) -> Sam:
-    """A checkpoint as published, e.g. `sam_vit_b_01ec64.pth`: the file name says which model it is."""
+    """Loads a published checkpoint, e.g. `sam_vit_b_01ec64.pth`, whose file name gives the architecture."""
     kind = re.search(r"vit_[blh]", path.name)
     if kind is None:
         raise LocheadsError(f"{path}: the file name must say vit_b, vit_l or vit_h, as the published ones do")

@@ -1,10 +1,10 @@
-"""One image, many expressions: what stands before the expression is computed once.
+"""Captures the maps of many expressions of one image, computing the image only once.
 
-Where a token sees only those before it, system sentence and image give the same keys and values for every
-expression of an image (RefCOCO has about seven). They are computed in a pass of their own, in which the
-vision encoder runs once; all expressions follow as one batch that reads them. The maps are those of
-`capture`, up to rounding. `Family.sees` says where this cannot be: in PaliGemma image tokens see the
-expression. There, and for families that are not listed, `capture` does the work.
+With causal attention, system sentence and image give the same keys and values for every expression of an
+image (RefCOCO has about seven). A first pass computes them, and runs the vision encoder once; a second pass
+runs all expressions as one batch that reads the cached keys and values. The maps equal those of `capture` up
+to rounding. `Family.sees` says where this is impossible: in PaliGemma, image tokens attend to the expression.
+For such families, and for those not listed, `capture_image` falls back to `capture`.
 """
 
 from __future__ import annotations
@@ -26,34 +26,37 @@ from locheads.model.lvlm import Encoded, Lvlm
 def capture_image(
     lvlm: Lvlm, image: Image.Image, expressions: Sequence[str], heads: Heads | None = None
 ) -> Float[torch.Tensor, "batch *heads row column"]:
-    """As `capture` of one image with several expressions; raises as it does."""
+    """Captures the maps of several expressions of one image; shapes and errors are those of `capture`."""
     wanted = Wanted.of(lvlm, heads)
     split = _split(lvlm, image, expressions) if len(expressions) > 1 and shares(lvlm) else None
     if split is None:
         return capture(lvlm, [image] * len(expressions), expressions, heads)
-    cache = DynamicCache()  # keeps every key, also of layers with a sliding window, whose mask does the rest
+    cache = DynamicCache()  # keeps all keys, also in sliding-window layers, where the mask hides old ones
+    # First pass: system sentence and image, 1 × cut tokens; fills the cache, records nothing.
     inputs = split.shared | {"past_key_values": cache, "use_cache": True}
     forward(lvlm, inputs, wanted, None, split.image_tokens)
+    # Second pass: the ends of all texts as one batch; records batch × head × cells per layer.
     rows = forward(lvlm, _following(lvlm, split, cache), wanted, split.query, split.image_tokens)
     return wanted.stack(lvlm, rows).unflatten(-1, split.grid)
 
 
 def shares(lvlm: Lvlm) -> bool:
-    """Whether expressions can share the computation of their image."""
+    """Returns whether expressions can share the computation of their image."""
     return lvlm.family is not None and lvlm.family.sees != "prompt"
 
 
 @dataclass(frozen=True)
 class _Split:
-    """Texts of one image, cut behind the image.
+    """The texts of one image, cut after the image into a shared beginning and one end per expression.
+
+    All tensors are on the model's device: a copy between the two passes would wait for the first one.
 
     Attributes:
-        shared: The model's inputs up to the cut.
-        rest: Tokens from the cut on, `batch × longest`, padded on the right.
-        query: Where the query token stands in `rest`; like all tensors here it lies on the model's device
-            already, as a copy between the two passes would wait for the first.
-        image_tokens: Where the image tokens stand before the cut, `1 × cells`.
-        grid: Rows and columns.
+        shared: The model's inputs up to the cut, a batch of one.
+        rest: Tokens after the cut, `batch × longest`, padded on the right.
+        query: Position of the query token in each row of `rest`, `batch`.
+        image_tokens: Positions of the image tokens before the cut, `1 × cells`.
+        grid: Rows and columns of the patch grid.
     """
 
     shared: dict[str, torch.Tensor]
@@ -64,15 +67,19 @@ class _Split:
 
 
 def _split(lvlm: Lvlm, image: Image.Image, expressions: Sequence[str]) -> _Split | None:
-    """The texts; None where what follows the image is not tokenized on its own."""
+    """Cuts the texts after the image; None where the text after the image is not tokenised independently."""
+    # Tokens after the image, one tensor per expression, and the whole first text with its image.
     rests = _rests(lvlm, expressions)
     first = lvlm.encode([image], expressions[:1])
-    ids = first.inputs["input_ids"].cpu()
+    ids = first.inputs["input_ids"].cpu()  # 1 × tokens
     cut = ids.shape[1] - len(rests[0])
+    # The cut is valid if the whole text ends in the same tokens and every image token lies before it.
     if ids[0, cut:].tolist() != rests[0].tolist() or cut <= int(first.image_tokens.max()):
         return None
+    # batch × longest; the padding is never seen, as it is on the right
     rest = torch.nn.utils.rnn.pad_sequence(rests, batch_first=True, padding_value=int(ids[0, 0]))
     lengths = torch.tensor([cut + len(one) for one in rests])
+    # Query positions are found in the whole texts, batch × (cut + longest), and counted from the cut.
     whole = torch.cat([ids[:, :cut].expand(len(rest), -1), rest], dim=1)
     query = lvlm.queries(whole, lengths, expressions) - cut
     device = lvlm.model.device
@@ -81,7 +88,8 @@ def _split(lvlm: Lvlm, image: Image.Image, expressions: Sequence[str]) -> _Split
 
 
 def _rests(lvlm: Lvlm, expressions: Sequence[str]) -> list[torch.Tensor]:
-    """The tokens of each text behind its image."""
+    """Tokenises the part of each text that follows the image placeholder."""
+    # Each text is tokenised from its last placeholder on, as a leading space may change the first token.
     behind = [text.rpartition(lvlm.processor.image_token) for text in lvlm.texts(expressions)]
     tokenizer = lvlm.processor.tokenizer
     rests = []
@@ -93,7 +101,7 @@ def _rests(lvlm: Lvlm, expressions: Sequence[str]) -> list[torch.Tensor]:
 
 
 def _up_to(cut: int, encoded: Encoded) -> dict[str, torch.Tensor]:
-    """The inputs without the tokens from `cut` on."""
+    """Returns the inputs without the tokens from `cut` on: tensors of shape `1 × tokens` are shortened."""
     shape = encoded.inputs["input_ids"].shape
     return {
         name: tensor[:, :cut] if tensor.shape == shape else tensor for name, tensor in encoded.inputs.items()
@@ -101,11 +109,11 @@ def _up_to(cut: int, encoded: Encoded) -> dict[str, torch.Tensor]:
 
 
 def _following(lvlm: Lvlm, split: _Split, cache: DynamicCache) -> dict[str, Any]:
-    """The model's inputs for what follows the image."""
+    """Builds the inputs of the second pass: the rest of each text, continuing the cached beginning."""
     batch, tokens = split.rest.shape
     before = split.shared["input_ids"].shape[1]
     positions = before + torch.arange(tokens, device=split.rest.device).expand(batch, -1)
-    shift = getattr(lvlm.model.base_model, "rope_deltas", None)  # Qwen-VL counts an image's rows and columns
+    shift = getattr(lvlm.model.base_model, "rope_deltas", None)  # Qwen-VL: positions of an image are 2-D
     if shift is not None:
         positions = positions + shift.to(positions.device)
     layers = [_Shared(layer) for layer in cache.layers]
@@ -118,7 +126,7 @@ def _following(lvlm: Lvlm, split: _Split, cache: DynamicCache) -> dict[str, Any]
 
 
 class _Shared(DynamicLayer):
-    """Keys and values of one text that every text of a batch goes on from; nothing is added to them."""
+    """Cached keys and values of one beginning, shared by all texts of a batch; never extended."""
 
     def __init__(self, layer: DynamicLayer):
         super().__init__()
@@ -128,7 +136,7 @@ class _Shared(DynamicLayer):
     def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """The shared ones followed by each text's own."""
+        """Returns the shared keys and values followed by each text's own: `batch × group × keys × dim`."""
         pairs = ((self.keys, key_states), (self.values, value_states))
         keys, values = (torch.cat([old.expand(len(new), -1, -1, -1), new], dim=2) for old, new in pairs)
         return keys, values

@@ -1,6 +1,6 @@
-"""Weights on disk: safetensors beside a list of SHA-256 sums, checked before anything is loaded.
+"""Saves and loads weights: safetensors beside a list of SHA-256 sums, verified before loading.
 
-The list is a `SHA256SUMS` file as `sha256sum` writes and checks it, so that it covers a model in any layout.
+The list is a `SHA256SUMS` file in the format of `sha256sum`, so that it covers a model in any layout.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ from locheads.errors import LocheadsError
 from locheads.files import replacing
 
 WEIGHTS = Path(__file__).resolve().parents[1] / "specimen" / "weights"
-"""The folder of the weights this package ships, one folder a model."""
+"""Folder of the weights shipped with this package, one subfolder per model."""
 SPECIMENS = {"specimen": WEIGHTS / "lvlm", "specimen-narrow": WEIGHTS / "lvlm-narrow"}
-"""The vision-language models among them, by the names that `load_lvlm` takes."""
+"""Names of the shipped vision-language models, as `load_lvlm` takes them → their folders."""
 SUMS = "SHA256SUMS"
 MODEL = "model.safetensors"
 
 
 def sha256(path: Path) -> str:
-    """Hexadecimal SHA-256 of a file."""
+    """Returns the hexadecimal SHA-256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def seal(folder: Path) -> dict[str, str]:
-    """Write the sums of all safetensors files of a folder; returns them by file name."""
+    """Writes the SHA-256 sums of all safetensors files of a folder; returns them by file name."""
     sums = {path.name: sha256(path) for path in sorted(folder.glob("*.safetensors"))}
     with replacing(folder / SUMS) as part:
         part.write_text("".join(f"{value}  {name}\n" for name, value in sums.items()), encoding="utf-8")
@@ -37,7 +37,7 @@ def seal(folder: Path) -> dict[str, str]:
 
 
 def verify(folder: Path) -> dict[str, str]:
-    """Check the sums of a folder; returns them by file name.
+    """Verifies the SHA-256 sums of a folder; returns them by file name.
 
     Raises:
         LocheadsError: The list or a file in it is missing, a hash differs, or a safetensors file is unlisted.
@@ -62,17 +62,17 @@ def verify(folder: Path) -> dict[str, str]:
 
 
 def save_weights(folder: Path, tensors: dict[str, torch.Tensor]) -> str:
-    """Write `model.safetensors` and its hash; returns the hash. Nothing is left half-written."""
+    """Writes `model.safetensors` and its hash atomically; returns the hash."""
     with replacing(folder / MODEL) as part:
         save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, part)
     return seal(folder)[MODEL]
 
 
 def load_weights(folder: Path) -> dict[str, torch.Tensor]:
-    """Verify a folder, then load its `model.safetensors` on the CPU.
+    """Verifies a folder, then loads its `model.safetensors` on the CPU.
 
     Raises:
-        LocheadsError: As `verify`; or the folder holds no `model.safetensors`.
+        LocheadsError: As `verify`, or the folder holds no `model.safetensors`.
     """
     if MODEL not in verify(folder):
         raise LocheadsError(f"{folder / SUMS}: does not list {MODEL}; fetch the folder again")

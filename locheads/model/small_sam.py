@@ -20,12 +20,12 @@ from locheads.files import replacing
 from locheads.model.shipped import WEIGHTS, load_weights, save_weights
 
 SEGMENTER = WEIGHTS / "sam"
-"""Where the shipped segmenter lies."""
+"""Folder of the shipped segmenter."""
 
 
 @dataclass(frozen=True)
 class SegmenterConfig:
-    """The architecture; the defaults are the shipped model (about 0.7 M parameters)."""
+    """Configuration of the architecture; the defaults are the shipped model (about 0.7 M parameters)."""
 
     image_size: int = 128
     patch_size: int = 8
@@ -39,7 +39,7 @@ class SegmenterConfig:
 
 
 def build_sam(config: SegmenterConfig) -> Sam:
-    """An untrained model, with SAM's own pixel mean and deviation."""
+    """Builds an untrained model, with SAM's own pixel mean and standard deviation."""
     grid = config.image_size // config.patch_size
     encoder = ImageEncoderViT(
         img_size=config.image_size,
@@ -63,7 +63,7 @@ def build_sam(config: SegmenterConfig) -> Sam:
 
 
 def save_segmenter(sam: Sam, config: SegmenterConfig, folder: Path) -> str:
-    """Write `model.safetensors`, its hash and `config.json`; returns the hash."""
+    """Writes `model.safetensors`, its hash and `config.json`; returns the hash."""
     digest = save_weights(folder, sam.state_dict())
     with replacing(folder / "config.json") as part:
         part.write_text(json.dumps(asdict(config), indent=2) + "\n", encoding="utf-8")
@@ -71,7 +71,7 @@ def save_segmenter(sam: Sam, config: SegmenterConfig, folder: Path) -> str:
 
 
 def load_sam(folder: Path = SEGMENTER) -> Sam:
-    """The model of a folder that `save_segmenter` wrote, on the CPU, in evaluation mode.
+    """Loads a model that `save_segmenter` wrote, on the CPU and in evaluation mode.
 
     Raises:
         LocheadsError: The weights are missing or have the wrong hash, or the configuration does not fit them.

@@ -1,4 +1,4 @@
-"""Where the paper is silent, or paper and code differ; and what others measured.
+"""Lists what the paper leaves open or its code does otherwise, and what others measured.
 
 Beside `locheads.paper.tables`, which holds what the paper prints. Each open choice is a named
 parameter of this package with the paper's reading as default.
@@ -7,91 +7,115 @@ parameter of this package with the paper's reading as default.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 import pandas as pd
 
 from locheads.paper.tables import HEADS
 
 
-@dataclass(frozen=True)
-class Choice:
-    """One open choice of the method: what each source does."""
+class Choice(StrEnum):
+    """Identifies an open choice of the method; the value is its name in tables and figures."""
 
-    choice: str
+    THRESHOLD_FROM = "τ computed on"
+    PASSING = "passing heads"
+    ELBOW = "elbow"
+    BINARISE = "binarise at"
+    WEIGHT = "component weight"
+    FILTER = "extra filter"
+    BOX = "box"
+    SQUARE = "image to square"
+    PROMPT = "prompt"
+    SAM = "SAM"
+    LOGARITHM = "logarithm"
+    KEPT = "kept candidates"
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Describes what each source does about an open choice."""
+
+    choice: Choice
     paper: str
     first_release: str
     later_rewrite: str
 
 
 CHOICES = (
-    Choice(
-        "τ computed on",
+    Answers(
+        Choice.THRESHOLD_FROM,
         "sums averaged over samples",
         "each sample's sums",
         "each sample's sums",
     ),
-    Choice(
-        "passing heads",
+    Answers(
+        Choice.PASSING,
         "sum ≥ τ",
         "head index ≥ the elbow's index (a bug, issue 12)",
         "sum ≥ elbow value",
     ),
-    Choice(
-        "elbow",
+    Answers(
+        Choice.ELBOW,
         '"maximum curvature"',
         "largest distance to the chord",
         "largest distance to the chord",
     ),
-    Choice(
-        "binarise at",
+    Answers(
+        Choice.BINARISE,
         "mean",
         "mean, and > 0.001 above it",
         "2 × mean, and > 0.001 above it",
     ),
-    Choice(
-        "component weight",
+    Answers(
+        Choice.WEIGHT,
         "area",
         "attention mass",
         "attention mass",
     ),
-    Choice(
-        "extra filter",
+    Answers(
+        Choice.FILTER,
         "first two layers out",
         "none",
         "layers 0-1 out; any bottom-row value > 0.05 out",
     ),
-    Choice(
-        "box",
+    Answers(
+        Choice.BOX,
         "largest hull",
         "not shipped",
         "min/max of all cells above the mean",
     ),
-    Choice(
-        "image to square",
+    Answers(
+        Choice.SQUARE,
         "not said",
         "pad",
         "pad, but boxes are scaled as if stretched",
     ),
-    Choice(
-        "prompt",
+    Answers(
+        Choice.PROMPT,
         "not said",
         "system sentence, image, newline, expression; nothing after",
         "system sentence, image, newline, expression; nothing after",
     ),
-    Choice(
-        "SAM",
+    Answers(
+        Choice.SAM,
         "box prompt; size, points, mask, iterations not said",
         "not shipped",
         "not shipped",
     ),
-    Choice(
-        "logarithm",
+    Answers(
+        Choice.LOGARITHM,
         "not said; range claimed [0, 1], formula unnormalised",
         "natural",
         "natural",
     ),
+    Answers(
+        Choice.KEPT,
+        "the ten lowest entropies of a sample",
+        "the five lowest entropies, used for that sample itself",
+        "the five lowest entropies, used for that sample itself",
+    ),
 )
-"""The open choices: paper, first release (June 2025), later rewrite (August 2025)."""
+"""Answers to every `Choice`, once each: paper, first release (June 2025), later rewrite (August 2025)."""
 
 INDEPENDENT_FREQUENCIES = {
     (14, 24): 57.1,
@@ -110,13 +134,13 @@ INDEPENDENT_FREQUENCIES = {
 }
 """Selection frequency in % by `(layer, head)`: an independent run (liu-hanyu-97's fork of the release).
 
-LLaVA-1.5-7B, 1,000 RefCOCO-train samples, five heads kept a sample, all expressions of an object joined.
+LLaVA-1.5-7B, 1,000 RefCOCO-train samples, five heads kept per sample, all expressions of an object joined.
 """
 
 
 @dataclass(frozen=True)
 class Run:
-    """Head profiling by someone else: how, and how often each `(layer, head)` was chosen, in %."""
+    """Describes a head profiling by others: its set-up, and the frequency of each `(layer, head)` in %."""
 
     source: str
     model: str
@@ -134,12 +158,12 @@ INDEPENDENT_RUN = Run(
     expressions="all of an object joined into one",
     frequencies=INDEPENDENT_FREQUENCIES,
 )
-"""It differs from the paper in `kept` (there ten a sample) and `expressions` (there one a sample)."""
+"""The paper has another `kept` (ten per sample) and other `expressions` (one per sample)."""
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """What someone else measured, and where the paper stands."""
+    """A number that others measured, beside the paper's."""
 
     what: str
     value: float
@@ -167,24 +191,19 @@ ATTEMPTS = (
 )
 """Others' attempts, in %."""
 
-QWEN3_MASS_ON_OBJECT = 0.046
-"""Qwen3-VL-8B: attention mass on the object of heads selected by the last token, no better than random
-ones (withernova/incontext-research)."""
-
 
 def choices_frame() -> pd.DataFrame:
-    """`CHOICES` as a table, one choice a row."""
-    return pd.DataFrame(CHOICES).set_index("choice")
-
-
-def independent_frame() -> pd.DataFrame:
-    """`INDEPENDENT_FREQUENCIES` as a table: layer, head, frequency in %, most frequent first."""
-    rows = [(layer, head, value) for (layer, head), value in INDEPENDENT_FREQUENCIES.items()]
-    return pd.DataFrame(rows, columns=["layer", "head", "frequency"])
+    """Returns `CHOICES` as a table: one row per choice, indexed by its name, one column per source."""
+    return pd.DataFrame(CHOICES).set_index(pd.Index([str(one.choice) for one in CHOICES], name="choice"))[
+        ["paper", "first_release", "later_rewrite"]
+    ]
 
 
 def named_heads_frame() -> pd.DataFrame:
-    """The heads that the paper names for the model of `INDEPENDENT_RUN`, and where that run has them."""
+    """Returns the ranks, in the paper and in `INDEPENDENT_RUN`, of the heads that the run chose.
+
+    The rank in the paper is missing for a head that the paper does not name for the model of the run.
+    """
     order = sorted(INDEPENDENT_RUN.frequencies, key=lambda head: -INDEPENDENT_RUN.frequencies[head])
     named = HEADS[INDEPENDENT_RUN.model]
     rows = [

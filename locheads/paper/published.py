@@ -1,4 +1,4 @@
-"""What is known of published models and data before anything is loaded: sizes, counts, sources."""
+"""Lists published models and data, known without loading them: sizes, counts, sources."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class PublishedModel:
-    """A model on the hub.
+    """Describes a model on the hub.
 
     Attributes:
         parameters: How many, all parts together.
@@ -30,12 +30,12 @@ MODELS = {
 """By hub name."""
 
 TEXT_TOKENS = 60
-"""System sentence and expression, about."""
+"""Approximate number of tokens of system sentence and expression."""
 
 
 @dataclass(frozen=True)
 class PublishedSegmenter:
-    """A checkpoint of Segment Anything: parameters, and bytes of its file."""
+    """Describes a checkpoint of Segment Anything: number of parameters, and bytes of its file."""
 
     parameters: float
     file_bytes: float
@@ -91,4 +91,4 @@ NOT_LOADABLE = {
     "mini-gemini-2b": _NOT.format("it mines patches with a second vision encoder"),
     "internvl-6b": _NOT.format("its InternViT-6B feeds a Vicuna through code of its own"),
 }
-"""The paper's other models, and why not."""
+"""The paper's models that transformers cannot load, each with the reason."""

@@ -1,4 +1,4 @@
-"""What the paper (arXiv 2503.06287) reports, with table and cell, and where it is silent.
+"""Holds what the paper (arXiv 2503.06287) reports, with table and cell.
 
 Numbers are per cent unless a note says otherwise. A computed number is never stored here.
 """
@@ -27,7 +27,7 @@ REFER_COLUMNS = tuple(
 
 @dataclass(frozen=True)
 class Reported:
-    """One printed number.
+    """Describes one printed number.
 
     Attributes:
         value: As printed, in per cent (Spearman's ρ: in [-1, 1]).
@@ -164,19 +164,19 @@ HEADS = {
 }
 """Localization heads that the paper names, `(layer, head)` from 0, most frequent first."""
 FREQUENCY_OF_L14_H24 = 45.0
-"""About this share of samples chooses the first head of LLaVA-1.5-7B, read off its figure."""
+"""Approximate selection frequency in % of the first head of LLaVA-1.5-7B, read off the paper's figure."""
 THRESHOLD_OF_LLAVA_15_7B = 0.24
 """τ on the attention sum at the maximum curvature."""
 STABLE_THRESHOLDS = (0.2, 0.6)
 """Range of τ over which the top three heads do not change (figure 13)."""
 STABLE_KEPT = (1, 14)
-"""Range of the number of lowest-entropy heads kept, likewise (figure 14)."""
+"""Range of the number of candidates per sample over which the top three heads do not change (figure 14)."""
 SPEARMAN_FLOOR, SPEARMAN_P = 0.7, 0.001
 """All ten models: ρ above the first, p below the second, over heads chosen in at least 1 % of samples."""
 
 
 def _rows(text: str) -> Iterator[tuple[str, list[float]]]:
-    """Model and numbers of each line of a compact table."""
+    """Yields model and numbers of each line of a compact table."""
     for line in text.strip().splitlines():
         words = line.split()
         first = next(i for i, word in enumerate(words) if "/" in word)
@@ -190,7 +190,7 @@ def _refer(text: str, table: str, task: str, kind: str = "heads") -> Iterator[Re
 
 
 def _single_tables() -> Iterator[Reported]:
-    """Tables 3, 4, 6 and 9 and figure 12."""
+    """Yields the numbers of Tables 3, 4, 6 and 9 and Figure 12."""
     for model, numbers in _rows(_REASONSEG):
         kind = "trained" if model.startswith("LISA") else "heads"
         for split, value in zip(("val", "test short", "test long", "test"), numbers, strict=True):
@@ -209,7 +209,7 @@ def _single_tables() -> Iterator[Reported]:
 
 
 def _ablations() -> Iterator[Reported]:
-    """Tables 5 and 8: LLaVA-1.5-13B on RefCOCO val."""
+    """Yields the numbers of Tables 5 and 8: LLaVA-1.5-13B on RefCOCO val."""
     for table, settings in {"Table 5": _CRITERIA, "Table 8": _SMOOTHING}.items():
         for setting, values in settings.items():
             for task, value in zip(("rec", "res"), values, strict=True):
@@ -218,7 +218,7 @@ def _ablations() -> Iterator[Reported]:
 
 @cache
 def everything() -> tuple[Reported, ...]:
-    """Every number of the paper that this companion holds, table after table."""
+    """Returns all recorded numbers of the paper, table by table."""
     return (
         *_refer(_REC, "Table 1", "rec"),
         *_refer(_REC_TRAINED, "Table 1", "rec", "trained"),
@@ -233,12 +233,12 @@ def everything() -> tuple[Reported, ...]:
 
 
 def frame() -> pd.DataFrame:
-    """`everything()` as a tidy table, one number a row, columns as the fields of `Reported`."""
+    """Returns `everything()` as a tidy table: one row per number, one column per field of `Reported`."""
     return pd.DataFrame(everything())
 
 
 def reported(task: str, model: str, dataset: str, split: str, setting: str = "") -> Reported:
-    """The printed number for a task, model, data set and split, with its table.
+    """Returns the printed number for a task, model, data set and split, with its table.
 
     Raises:
         LocheadsError: The paper reports no such number.

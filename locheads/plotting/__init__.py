@@ -1,7 +1,7 @@
-"""The figures: each takes results and gives a matplotlib figure, colour-blind safe.
+"""Draws the figures: each function takes results and returns a matplotlib figure, colour-blind safe.
 
-Those of heads, of models, of grounding and of scores are gathered here; those of heads carried to other data
-and of what fails are in `locheads.plotting.failures`.
+Figures of heads, models, grounding and scores are exported here; those of transfer between data sets and of
+failures are in `locheads.plotting.failures`.
 """
 
 from locheads.plotting.finding import finding
@@ -17,14 +17,18 @@ from locheads.plotting.heads import (
 )
 from locheads.plotting.models import iou_panels, rank_and_depth
 from locheads.plotting.scores import effect_dots, gain_lines, recall_curves, score_bars, score_lines
+from locheads.plotting.steps import average_beside_heads, entropy_steps, grounding_steps
 
 __all__ = [
+    "average_beside_heads",
     "effect_dots",
+    "entropy_steps",
     "finding",
     "frequency_bars",
     "frequency_sweep",
     "gain_lines",
     "grounding_grid",
+    "grounding_steps",
     "head_heatmap",
     "head_maps",
     "iou_against_frequency",

@@ -1,4 +1,4 @@
-"""The figures of heads carried to other data and of what fails."""
+"""Draws the figures of heads transferred to other data sets, and of failures."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ KIND_COLOURS = dict(zip(KINDS, (PALETTE[2], PALETTE[1], PALETTE[4], MUTED), stri
 def transfer_matrix(
     table: pd.DataFrame, label: str, axes: tuple[str, str] = ("found on", "used on")
 ) -> Figure:
-    """A value for each set that heads were found on (down) and used on (across), with its interval.
+    """Draws the transfer matrix: data sets that heads were found on (rows) against those used on (columns).
 
     Args:
         table: Columns `found`, `used`, `value`, `low`, `high`, in the order of the figure.
-        label: Of the value.
-        axes: Names of the rows and of the columns.
+        label: Name of the value.
+        axes: Titles of the rows and of the columns.
     """
     down, across = axes
     found, used = table.found.unique(), table.used.unique()
@@ -50,12 +50,12 @@ def transfer_matrix(
 
 
 def rate_panels(panels: Mapping[str, pd.DataFrame], label: str, columns: int = 3) -> Figure:
-    """A rate and its interval for each group, a panel a question, with the number of samples.
+    """Draws rates per group with their intervals and numbers of samples, one panel per question.
 
     Args:
-        panels: Rates by title, as of `failures.rates`.
-        label: Of the rates, in [0, 1].
-        columns: Panels in a row.
+        panels: Title → rates, as from `failures.rates`.
+        label: Name of the rates, which are in [0, 1].
+        columns: Panels per row.
     """
     rows = -(-len(panels) // columns)
     figure, grid = plt.subplots(
@@ -76,12 +76,12 @@ def rate_panels(panels: Mapping[str, pd.DataFrame], label: str, columns: int = 3
 
 
 def kind_bars(shares: pd.DataFrame, counts: Sequence[int], label: str) -> Figure:
-    """What the boxes of each group are, as stacked shares.
+    """Draws the kinds of boxes of each group as stacked bars.
 
     Args:
-        shares: A row a group, a column for each of `failures.KINDS`, in [0, 1].
-        counts: Samples of each group.
-        label: Of the groups.
+        shares: One row per group, one column per kind in `failures.KINDS`, in [0, 1].
+        counts: Number of samples of each group.
+        label: Name of the groups.
     """
     meant = {"hit": "hit", "merged": "also over another", "rival": "on another", "off": "other miss"}
     figure, axes = plt.subplots(figsize=(7, 3.4))
@@ -102,10 +102,10 @@ def mask_grid(
         tuple[Image.Image, str, Bool[np.ndarray, "height width"], Bool[np.ndarray, "height width"]]
     ],
 ) -> Figure:
-    """Pictures with the true mask's hull and what the segmenter made of its box.
+    """Draws images with the hull of the true mask and the segmenter's mask for its box.
 
     Args:
-        cases: `(image, title, true mask, segmenter's mask)` each.
+        cases: One tuple `(image, title, true mask, segmenter's mask)` per image.
     """
     figure, grid = plt.subplots(1, len(cases), figsize=(2.3 * len(cases), 2.8), squeeze=False)
     for axes, (image, title, true, segmented) in zip(grid[0], cases, strict=True):
@@ -128,10 +128,10 @@ def rival_grid(
         tuple[Image.Image, str, Float[np.ndarray, "4"], Float[np.ndarray, "4"], Float[np.ndarray, "n 4"]]
     ],
 ) -> Figure:
-    """Pictures with the true box, that of the heads and, dotted, those of all other objects.
+    """Draws images with the true box, the predicted one and, dotted, those of all other objects.
 
     Args:
-        cases: `(image, title, true box, predicted box, boxes of the others)` each.
+        cases: One tuple `(image, title, true box, predicted box, boxes of the others)` per image.
     """
     figure, grid = plt.subplots(1, len(cases), figsize=(2.3 * len(cases), 2.9), squeeze=False)
     for axes, (image, title, true, found, others) in zip(grid[0], cases, strict=True):

@@ -1,4 +1,4 @@
-"""The finding in one picture: few heads are chosen by attention alone, and they point at what is named."""
+"""Draws the main finding: few heads are selected by attention alone, and they localise the object."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from locheads.plotting.style import FOUND, MUTED, TRUE, draw_box, draw_picture, 
 from locheads.studies.across_models import Compared
 
 Case = tuple[Sample, Window, Float[np.ndarray, "k rows columns"]]
-"""A sample, which pixels the grid covers, and the maps of the localization heads."""
+"""A sample, the part of the image that the grid covers, and the maps of the localization heads."""
 
 
 def finding(one: Compared, cases: Sequence[Case], scores: Mapping[str, tuple[float, float, float]]) -> Figure:
-    """Three panels: frequency against IoU, what the heads look at with the box that follows, and the score.
+    """Draws three panels: frequency against IoU, the heads' maps with the resulting boxes, and the scores.
 
     Args:
         one: The model's heads.
-        cases: A row each.
+        cases: The examples, one per row.
         scores: REC Acc@0.5 with its 95 % interval `(value, low, high)`, the localization heads first.
     """
     figure = plt.figure(figsize=(13.5, 5.4), layout="constrained")

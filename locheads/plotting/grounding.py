@@ -1,4 +1,4 @@
-"""The figures of grounding: map, pseudo-mask, hull and box over the picture, and boxes side by side."""
+"""Draws the figures of grounding: map, pseudo-mask, hull and box over the picture, and boxes side by side."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from locheads.plotting.style import FOUND, MASK, TRUE, Boxed, draw_box, draw_mas
 
 
 def overlay(image: Image.Image, grounding: Grounding, window: Window | None = None) -> Figure:
-    """The picture, the heads' map, and pseudo-mask, hull and box over the picture."""
+    """Draws the image, the heads' map, and pseudo-mask, hull and box over the image."""
     window = window or Window.stretch(image.size, grounding.map.shape)
     figure, (left, middle, right) = plt.subplots(1, 3, figsize=(9, 3.3))
     draw_picture(left, image, "picture")
@@ -33,7 +33,12 @@ def grounding_grid(
     cases: Sequence[tuple[Image.Image, str, Boxed, Boxed, float]],
     columns: int = 4,
 ) -> Figure:
-    """Pictures with true and predicted box: `(image, expression, true box, predicted box, IoU)` each."""
+    """Draws images with true and predicted box.
+
+    Args:
+        cases: One tuple `(image, expression, true box, predicted box, IoU)` per image.
+        columns: Images per row.
+    """
     rows = -(-len(cases) // columns)
     figure, grid = plt.subplots(rows, columns, figsize=(2.7 * columns, 3.0 * rows))
     for axes in np.ravel(grid)[len(cases) :]:
@@ -52,7 +57,13 @@ def two_boxes_grid(
     names: tuple[str, str, str],
     columns: int = 4,
 ) -> Figure:
-    """Pictures with three boxes: `(image, title, first, second and third box)` each, named in a legend."""
+    """Draws images with three boxes each, named in a legend.
+
+    Args:
+        cases: One tuple `(image, title, first box, second box, third box)` per image.
+        names: Names of the three boxes.
+        columns: Images per row.
+    """
     looks = ((MASK, "--"), (FOUND, "-"), (TRUE, ":"))
     rows = -(-len(cases) // columns)
     figure, grid = plt.subplots(rows, columns, figsize=(2.7 * columns, 3.2 * rows), squeeze=False)
@@ -60,7 +71,7 @@ def two_boxes_grid(
         axes.axis("off")
     for axes, (image, title, *boxes) in zip(grid.ravel(), cases, strict=False):
         draw_picture(axes, image, wrapped(title))
-        for number in (1, 0, 2):  # dashes over a line, where boxes are equal
+        for number in (1, 0, 2):  # where boxes are equal, the dashed one is drawn over the solid one
             draw_box(axes, boxes[number], *looks[number])
     samples = [
         Rectangle((0, 0), 1, 1, fill=False, edgecolor=color, linestyle=style, linewidth=2.5)

@@ -1,4 +1,4 @@
-"""The figures of heads: attention sums and threshold, selection frequency, maps, and the IoU of each head."""
+"""Figures of heads: attention sums and threshold, selection frequency, maps, and the IoU of each head."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from locheads.studies.ablation import Sweep
 
 
 def threshold_curve(threshold: Threshold) -> Figure:
-    """Sorted attention sums with τ at the maximum curvature, and the distance to the chord below."""
+    """Draws sorted attention sums with τ at the maximum curvature, and the distance to the chord below."""
     figure, (upper, lower) = plt.subplots(2, 1, figsize=(7, 4.6), sharex=True, height_ratios=(3, 1))
     rank = np.arange(len(threshold.sums))
     upper.plot(rank, threshold.sums, ".-", color=TRUE, label="heads, sorted")
@@ -39,7 +39,7 @@ def threshold_curve(threshold: Threshold) -> Figure:
 def frequency_bars(
     frequency: Float[np.ndarray, "layer head"], chosen: Sequence[Head], most: int = 20
 ) -> Figure:
-    """Selection frequency of the `most` frequent heads; the chosen ones stand out."""
+    """Draws the selection frequency of the `most` frequent heads; the chosen ones are highlighted."""
     order = [
         Head(*divmod(int(i), frequency.shape[1])) for i in np.argsort(-frequency, axis=None, kind="stable")
     ]
@@ -55,7 +55,7 @@ def frequency_bars(
 def head_heatmap(
     values: Float[np.ndarray, "layer head"], label: str, chosen: Sequence[Head], scale: float = 1.0
 ) -> Figure:
-    """One value a head, layers down and heads across; the chosen heads are framed."""
+    """Draws one value per head, layers as rows and heads as columns; the chosen heads are framed."""
     figure, axes = plt.subplots(figsize=(6.4, 5))
     sns.heatmap(scale * values, cmap="viridis", annot=values.size <= 128, fmt=".2f" if scale == 1 else ".0f",
                 annot_kws={"size": 8}, cbar_kws={"label": label}, ax=axes)  # fmt: skip
@@ -69,7 +69,7 @@ def head_maps(
     rows: Sequence[tuple[Image.Image, str, Window, Float[np.ndarray, "k rows columns"]]],
     heads: Sequence[Head],
 ) -> Figure:
-    """For each image and expression the picture and the map of each head over it."""
+    """Draws, per image and expression, the image and each head's map over it."""
     figure, grid = plt.subplots(len(rows), 1 + len(heads), figsize=(2.4 * (1 + len(heads)), 2.6 * len(rows)))
     for line, (image, expression, window, maps) in zip(np.atleast_2d(grid), rows, strict=True):
         draw_picture(line[0], image, wrapped(expression))
@@ -86,11 +86,11 @@ def iou_against_frequency(
     chosen: Bool[np.ndarray, " n"],
     correlation: Correlation,
 ) -> Figure:
-    """The scatter of mean IoU over selection frequency, one point a head, with Spearman's ρ."""
+    """Draws the scatter of mean IoU over selection frequency, one point per head, with Spearman's ρ."""
     figure, axes = plt.subplots(figsize=(6.4, 4.4))
     iou_scatter(axes, frequency, iou, chosen, correlation)
     top_down = sorted(np.flatnonzero(chosen).tolist(), key=lambda i: -iou[i])
-    for rank, i in enumerate(top_down):  # fanned out, as such heads often lie close together
+    for rank, i in enumerate(top_down):  # labels fanned out, as these points are often close together
         offset = (30, 14 * (len(top_down) / 2 - 0.5 - rank))
         at = (100 * frequency[i], iou[i])
         axes.annotate(names[i], at, xytext=offset, textcoords="offset points", ha="left", va="center")
@@ -108,7 +108,7 @@ def iou_scatter(
     chosen: Bool[np.ndarray, " n"],
     correlation: Correlation,
 ) -> None:
-    """The points of such a scatter, and ρ with its interval as the title."""
+    """Draws the points of the scatter, with ρ and its interval as the title."""
     axes.scatter(100 * frequency[~chosen], iou[~chosen], color=TRUE, label="other heads")
     axes.scatter(100 * frequency[chosen], iou[chosen], color=FOUND, marker="D", label="localization heads")
     interval = f"[{correlation.low:.2f}, {correlation.high:.2f}]"
@@ -119,13 +119,13 @@ def iou_scatter(
 def frequency_sweep(
     sweep: Sweep, label: str, marked: float | int, span: tuple[float | int, float | int]
 ) -> Figure:
-    """Selection frequency over one setting: heads that are ever among the top ones by name, the rest in grey.
+    """Draws selection frequency over one setting: heads ever among the top by name, the rest in grey.
 
     Args:
-        sweep: The selections. Settings without a choice (see there) are shaded.
-        label: Of the setting.
+        sweep: The selections; settings without a choice (`Sweep.has_choice`) are shaded.
+        label: Name of the setting.
         marked: Its value in this study.
-        span: A range of it that the paper looks at.
+        span: The range that the paper examines.
     """
     figure, axes = plt.subplots(figsize=(8, 3.8))
     flat = 100 * sweep.frequency.reshape(len(sweep.values), -1)
@@ -152,7 +152,7 @@ def trial_frequencies(
     intervals: Sequence[Interval],
     chosen: Sequence[Head],
 ) -> Figure:
-    """Selection frequency of each head in every trial (dots), over the interval of the frequency (bars)."""
+    """Draws each head's selection frequency in every trial (dots), over its interval (bars)."""
     figure, axes = plt.subplots(figsize=(8, 3.6))
     for number, (head, interval) in enumerate(zip(heads, intervals, strict=True)):
         color = FOUND if head in chosen else TRUE

@@ -1,4 +1,4 @@
-"""Figures of several models side by side."""
+"""Draws figures of several models side by side."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MARKERS = "osD^vP"
 
 
 def iou_panels(models: Sequence[Compared]) -> Figure:
-    """Mean IoU over selection frequency, a panel a model, a point a head (paper, figure 12)."""
+    """Draws mean IoU over selection frequency: one panel per model, one point per head (paper, figure 12)."""
     count = len(models)
     figure, panels = plt.subplots(1, count, figsize=(1 + 4.4 * count, 4.2), sharey=True, squeeze=False)
     for axes, one in zip(panels[0], models, strict=True):
@@ -29,7 +29,7 @@ def iou_panels(models: Sequence[Compared]) -> Figure:
 
 
 def draw_heads(axes: Axes, one: Compared) -> None:
-    """The scatter of one model."""
+    """Draws the scatter of one model."""
     frequency, iou = (np.array([of[head] for head in one.often]) for of in (one.selection.frequency, one.iou))
     chosen = np.array([head in one.selection.heads for head in one.often])
     iou_scatter(axes, frequency, iou, chosen, one.correlation)
@@ -40,12 +40,12 @@ def rank_and_depth(
     elsewhere: Mapping[str, Sequence[float]],
     depths: Mapping[str, Sequence[float]],
 ) -> Figure:
-    """How few heads are chosen, and where in depth they lie.
+    """Draws selection frequency by rank, and the share of selections by depth of the layer.
 
     Args:
-        models: Drawn in colour.
-        elsewhere: Frequencies in descending order that others measured, by what they are of; drawn grey.
-        depths: Depths of heads that the paper names, in [0, 1], by model; grey ticks at the top.
+        models: The models, drawn in colour.
+        elsewhere: Name → published frequencies in descending order, drawn in grey.
+        depths: Model → depths, in [0, 1], of the heads that the paper names; grey marks at the top.
     """
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.2))
     for i, one in enumerate(models):

@@ -1,4 +1,4 @@
-"""The figures of scores: bars, lines over a setting, what each choice changes, and recall."""
+"""Draws the figures of scores: bars, lines over a setting, effects of each choice, and recall."""
 
 from __future__ import annotations
 
@@ -15,7 +15,12 @@ from locheads.plotting.style import FOUND, MUTED, PALETTE, TRUE
 
 
 def score_bars(scores: dict[str, dict[str, tuple[float, float, float]]], label: str) -> Figure:
-    """Grouped bars: for each group and series a value with its interval `(value, low, high)`."""
+    """Draws grouped bars.
+
+    Args:
+        scores: Group → series → `(value, low, high)`, a value with its interval.
+        label: Name of the value.
+    """
     figure, axes = plt.subplots(figsize=(8, 3.6))
     groups, series = list(scores), list(next(iter(scores.values())))
     width = 0.8 / len(series)
@@ -37,15 +42,15 @@ def score_lines(
     marked: Mapping[str, float | int],
     log: bool = False,
 ) -> Figure:
-    """Scores over one setting that is varied, a panel a metric, with their intervals.
+    """Draws scores with their intervals over one setting, one panel per metric.
 
     Args:
         table: Columns `x`, `metric`, `value`, `low`, `high`.
         x: The column of the setting.
-        label: Of the setting, with unit.
-        metrics: Which metrics, and what to call them.
-        marked: Values of the setting worth a line, by name.
-        log: Whether the setting is on a logarithmic axis.
+        label: Name of the setting, with unit.
+        metrics: Metric → its title.
+        marked: Name → value of the setting marked by a line.
+        log: Whether the axis of the setting is logarithmic.
     """
     figure, panels = plt.subplots(1, len(metrics), figsize=(4.2 * len(metrics), 3.2), squeeze=False)
     for axes, (metric, name) in zip(panels[0], metrics.items(), strict=True):
@@ -68,15 +73,15 @@ def score_lines(
 def effect_dots(
     effects: pd.DataFrame, order: Sequence[str], metrics: dict[str, str], groups: Mapping[str, Sequence[str]]
 ) -> Figure:
-    """What each choice changes: a row a choice, a panel a metric, a dot with its interval.
+    """Draws the effect of each choice with its interval: one row per choice, one panel per metric.
 
-    The axis is linear up to 0.1 to either side and logarithmic beyond, so that small and large ones show.
+    The axis is linear within ±0.1 and logarithmic beyond, so that small and large effects are visible.
 
     Args:
         effects: Columns `variant`, `metric`, `value`, `low`, `high`.
-        order: Variants, from the top down.
-        metrics: Which metrics, and what to call them.
-        groups: Names of at most four groups of variants, with their members: each has its own marker.
+        order: Variants, from top to bottom.
+        metrics: Metric → its title.
+        groups: Name → variants of at most four groups, each with its own marker.
     """
     figure, panels = plt.subplots(
         1,
@@ -111,14 +116,14 @@ def effect_dots(
 def gain_lines(
     here: pd.DataFrame, elsewhere: dict[str, list[float]], x: Sequence[int], label: str, name: str
 ) -> Figure:
-    """What a setting gains on the paper's, in points: the paper's models in grey, this one with its interval.
+    """Draws the gain over the paper's setting, in percentage points, with the paper's models in grey.
 
     Args:
         here: Columns `x`, `value`, `low`, `high`; differences in [-1, 1].
-        elsewhere: The paper's models, each with its differences in points at `x`.
-        x: Where the paper's models were measured.
-        label: Of the setting.
-        name: Of this model.
+        elsewhere: Model of the paper → its differences in percentage points at `x`.
+        x: Values of the setting at which the paper's models were measured.
+        label: Name of the setting.
+        name: Name of this model.
     """
     figure, axes = plt.subplots(figsize=(6.4, 3.6))
     for number, gains in enumerate(elsewhere.values()):
@@ -133,11 +138,11 @@ def gain_lines(
 
 
 def recall_curves(ious: Mapping[str, Float[np.ndarray, " n"]], marked: float | None = None) -> Figure:
-    """The share of samples whose IoU reaches each threshold; the area under a curve is its mean IoU.
+    """Draws the share of samples whose IoU reaches each threshold; the area under a curve is the mean IoU.
 
     Args:
-        ious: IoUs by name, a curve each.
-        marked: A threshold worth a line.
+        ious: Name → IoUs, one curve each.
+        marked: A threshold marked by a line.
     """
     figure, axes = plt.subplots(figsize=(6.4, 3.6))
     for number, (name, values) in enumerate(ious.items()):

@@ -1,4 +1,4 @@
-"""What all figures share: colours safe for the colour-blind, and how picture, mask and box are drawn."""
+"""Defines the style of all figures: colour-blind safe colours; draws images, masks and boxes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PALETTE = sns.color_palette("colorblind")
 FOUND, TRUE, MASK, MUTED = PALETTE[1], PALETTE[0], PALETTE[4], (0.6, 0.6, 0.6)
 sns.set_theme(style="ticks", context="notebook", palette=PALETTE, rc={"axes.spines.top": False})
 plt.rcParams.update({"axes.spines.right": False, "figure.constrained_layout.use": True, "figure.dpi": 80})
-if get_ipython() is not None:  # inside a notebook: pictures as JPEG, a tenth of PNG's size
+if get_ipython() is not None:  # in notebooks: JPEG, at a tenth of PNG's size
     set_matplotlib_formats("jpeg", pil_kwargs={"quality": 80})
 
 Boxed = Float[np.ndarray, "4"]
@@ -26,19 +26,19 @@ Boxed = Float[np.ndarray, "4"]
 
 
 def draw_picture(axes: Axes, image: Image.Image, title: str) -> None:
-    """Show a picture without ticks, under its title."""
+    """Draws an image with a title and without ticks."""
     axes.imshow(image)
     axes.set_title(title, fontsize=9)
     axes.axis("off")
 
 
 def draw_mask(axes: Axes, mask: Bool[np.ndarray, "height width"], color: tuple[float, ...]) -> None:
-    """Colour what the mask covers, and leave the rest as it is."""
+    """Colours the pixels of a mask, and leaves the others unchanged."""
     axes.imshow(np.where(mask[..., None], (*color, 0.5), 0.0))
 
 
 def draw_box(axes: Axes, box: Boxed, color: tuple[float, ...], style: str = "-") -> None:
-    """Frame a box: xyxy in pixels of the picture that the axes show."""
+    """Draws the frame of a box: xyxy in pixels of the image on these axes."""
     x0, y0, x1, y1 = box
     axes.add_patch(
         Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, edgecolor=color, linewidth=2.5, linestyle=style)
@@ -46,5 +46,5 @@ def draw_box(axes: Axes, box: Boxed, color: tuple[float, ...], style: str = "-")
 
 
 def wrapped(text: str, width: int = 30) -> str:
-    """Break a text into lines of at most so many characters."""
+    """Wraps a text into lines of at most `width` characters."""
     return "\n".join(textwrap.wrap(text, width))

@@ -1,9 +1,9 @@
-"""The same profile over several processes or machines, with Dask.
+"""Profiles heads on several processes or machines, with Dask.
 
-Each worker loads the model once and writes its own parts of the store, which has to lie where all of them see
-it. A part whose worker died is given to another one; what is done is never done again.
+Each worker loads the model once and writes its own parts of the store, which must be on storage that all
+workers share. A part whose worker died goes to another worker; finished parts are never computed again.
 
-On a SLURM cluster, with the package dask-jobqueue and one GPU a job::
+On a SLURM cluster, with the package dask-jobqueue and one GPU per job::
 
     from dask_jobqueue import SLURMCluster
     from locheads.profiling.cluster import profile_on
@@ -13,7 +13,7 @@ On a SLURM cluster, with the package dask-jobqueue and one GPU a job::
     jobs.scale(jobs=8)
     profiled = profile_on(jobs.get_client(), ("llava-hf/llava-1.5-7b-hf", "cuda", "float16"), samples, store)
 
-or start `dask scheduler` and a `dask worker tcp://…:8786 --nthreads 1` a GPU, and give
+Or start `dask scheduler` and one `dask worker tcp://…:8786 --nthreads 1` per GPU, and run
 `locheads profile --scheduler tcp://…:8786`.
 """
 
@@ -35,7 +35,7 @@ from locheads.profiling.store import PART, Kept, Part, claim, command, keeps, op
 from locheads.progress import progress
 
 Loading = tuple[str, str, str]
-"""What `load_lvlm` takes: model, device, precision."""
+"""Arguments of `load_lvlm`: model, device, precision."""
 
 
 def profile_on(
@@ -46,10 +46,9 @@ def profile_on(
     maps: Kept | None = None,
     batch: int = BATCH,
 ) -> xr.Dataset:
-    """`locheads.profiling.profile.profile` on the workers of a Dask cluster: the same store, the same result.
+    """Runs `locheads.profiling.profile.profile` on a Dask cluster: the same store, the same result.
 
-    The samples of an image go to one worker together. Images and store have to lie where all workers find
-    them under the same path.
+    Samples of one image go to the same worker. All workers must find images and store under the same path.
 
     Args:
         client: Connected to a cluster whose workers have one thread each.
@@ -60,7 +59,7 @@ def profile_on(
         batch: As for `profile`.
 
     Raises:
-        LocheadsError: As `profile`; or one part was the end of several workers.
+        LocheadsError: As `profile`, or several workers died at the same part.
     """
     order, store = by_image(samples, PART), store.resolve()
     ordered = [samples[position] for position in order]
@@ -73,8 +72,8 @@ def profile_on(
                 bar.update(count)
     except KilledWorker as error:
         raise LocheadsError(
-            f"several workers ended at the same part ({error.task}); look at their logs, give them more "
-            "memory or a smaller batch, and run again: what is done is kept"
+            f"several workers died at the same part ({error.task}); look at their logs, give them more "
+            "memory or a smaller batch, and run again: finished parts are kept"
         ) from error
     return opened(store, order)
 
@@ -88,7 +87,7 @@ def profile_anywhere(
     workers: int | None = None,
     scheduler: str | None = None,
 ) -> xr.Dataset:
-    """The profile in this process, or by new workers of this machine, or by those of a scheduler."""
+    """Profiles in this process, on `workers` new local Dask workers, or on those of a `scheduler`."""
     if workers is None and scheduler is None:
         return profile(load_lvlm(*loading), samples, store, maps, batch)
     with connected(scheduler, workers) as client:
@@ -96,13 +95,13 @@ def profile_anywhere(
 
 
 def connected(scheduler: str | None, workers: int | None) -> Client:
-    """A client of the scheduler at an address, or of so many new workers on this machine.
+    """Connects to the scheduler at an address, or starts `workers` new workers on this machine.
 
     Raises:
-        LocheadsError: No scheduler answers there.
+        LocheadsError: No scheduler answers at the address.
     """
     if scheduler is None:
-        # Without a limit: a worker is not ended for the memory that its model takes.
+        # No memory limit: a worker must not be killed for the memory that its model takes.
         return Client(n_workers=workers, threads_per_worker=1, memory_limit=0, dashboard_address=None)
     try:
         return Client(scheduler)
@@ -122,6 +121,6 @@ def _claim(
 
 
 def _fill(part: Part, loading: Loading, store: Path, batch: int) -> int:
-    """Does one part on a worker; returns its number of samples."""
+    """Profiles one part on a worker; returns its number of samples."""
     write(store, part.start, judged(_loaded(loading), part.samples, batch, keeps(store)))
     return len(part.samples)

@@ -1,8 +1,8 @@
-"""Criteria and overlap of every head, computed where the maps lie: on the card.
+"""Computes the criteria and the IoU of every head on the GPU, where the maps are.
 
 The numbers are those of `criteria.attention_sum`, `criteria.spatial_entropy` and `grounding.iou_per_head`
-with their defaults, in double precision, up to the order of sums. Maps of a CUDA device stay there, and three
-numbers a map leave it. All maps are treated at once, some samples at a time, which bounds the memory.
+with their defaults, in double precision, up to the order of sums. Maps stay on the CUDA device, and only
+three numbers per map leave it. Samples are processed in blocks, which bounds the memory.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from locheads.method.criteria import ROUNDING
 from locheads.method.grounding import smooth, target_cells
 
 CELLS = 2**21
-"""Cells that are judged at a time, at least one sample: about 250 MB beside the maps."""
+"""Cells processed at once (at least one sample): about 250 MB beside the maps."""
 
 
 def stay(maps: Sequence[torch.Tensor]) -> bool:
-    """Whether the maps are judged where they lie, and not in main memory."""
+    """Returns whether all maps are on a CUDA device, so that `judge` can run there."""
     return all(one.is_cuda for one in maps)
 
 
@@ -30,11 +30,11 @@ def judge(
     maps: Sequence[Float[torch.Tensor, "layer head row column"]],
     coverage: Float[np.ndarray, "sample row column"],
 ) -> dict[str, Float[np.ndarray, "sample layer head"]]:
-    """Attention sum, spatial entropy and IoU of all heads.
+    """Computes attention sum, spatial entropy and IoU of all heads.
 
     Args:
-        maps: One tensor a sample, all of one shape and on one device, at least one.
-        coverage: The share of each cell that the object covers, as for `grounding.iou_per_head`.
+        maps: One tensor per sample, at least one, all of the same shape and on the same device.
+        coverage: Share of each cell that the object covers, in [0, 1], as for `grounding.iou_per_head`.
 
     Returns:
         `attention_sum`, `spatial_entropy` and `iou`, in main memory.
@@ -51,26 +51,30 @@ def judge(
 
 
 def spatial_entropy(maps: Float[torch.Tensor, "*batch row column"]) -> Float[torch.Tensor, "*batch"]:
-    """As `criteria.spatial_entropy`: in nats, `+inf` where no cell is above the mean."""
+    """Computes spatial entropy as `criteria.spatial_entropy`: nats, `+inf` if no cell is above the mean."""
     above = _above_mean(maps).flatten(0, -3)
+    # Area of each component, summed at the cell whose number labels it: map × cells.
     areas = above.new_zeros(above.flatten(1).shape, dtype=torch.float64)
     areas.scatter_add_(1, label_components(above), above.flatten(1).double())
+    # Entropy of the components' shares of the area, -Σ p log p: one value per map.
     total = areas.sum(-1)
     entropy = torch.special.entr(areas / total[:, None]).sum(-1)
     return entropy.where(total > 0, torch.inf).reshape(maps.shape[:-2])
 
 
 def label_components(binary: Bool[torch.Tensor, "map row column"]) -> Int[torch.Tensor, "map cells"]:
-    """Gives every cell the number of the last cell of its 8-connected component; others keep their own.
+    """Labels 8-connected components: each cell gets the highest cell number in its component.
 
-    Until nothing changes, the highest number around the cells that share one goes to the cell of that number,
-    and each cell takes what the cell of its own number has: about five times on a grid of 24 × 24.
+    Cells outside components keep their own number. Label propagation with pointer jumping: in each round, the
+    highest label next to a component's cells is written to the cell that the label points at (hooking), then
+    labels follow their pointers twice (jumping). A grid of 24 × 24 takes about five rounds.
     """
     own = torch.arange(binary[0].numel(), device=binary.device).expand(len(binary), -1)
     labels = own
     while True:
-        inside = labels.reshape(binary.shape).where(binary, 0).float()  # exact below 2**24 cells
+        inside = labels.reshape(binary.shape).where(binary, 0).float()  # float is exact below 2**24 cells
         near = max_pool2d(inside[:, None], kernel_size=3, stride=1, padding=1).long().flatten(1)
+        # highest label in each cell's 3 × 3 neighbourhood, collected at the cell that labels the component
         higher = labels.scatter_reduce(1, labels, near.where(binary.flatten(1), own), "amax")
         for _ in range(2):
             higher = higher.gather(1, higher)
@@ -82,8 +86,8 @@ def label_components(binary: Bool[torch.Tensor, "map row column"]) -> Int[torch.
 def iou_per_head(
     maps: Float[torch.Tensor, "*batch row column"], target: Bool[torch.Tensor, "*#batch row column"]
 ) -> Float[torch.Tensor, "*batch"]:
-    """As `grounding.iou_per_head`, with the object's cells; 0 where both masks are empty."""
-    # Blurring is linear: each column of these matrices is what becomes of one cell.
+    """Computes IoUs as `grounding.iou_per_head`, from the object's cells; 0 where both masks are empty."""
+    # Blurring is linear and separable: column j of these matrices is the blurred unit impulse at cell j.
     down, across = (torch.from_numpy(smooth(np.eye(side)[..., None])[..., 0].T) for side in maps.shape[-2:])
     predicted = _above_mean(down.to(maps.device) @ maps @ across.T.to(maps.device))
     common, union = (cells.sum((-2, -1)) for cells in (predicted & target, predicted | target))
@@ -91,5 +95,5 @@ def iou_per_head(
 
 
 def _above_mean(maps: Float[torch.Tensor, "*batch row column"]) -> Bool[torch.Tensor, "*batch row column"]:
-    """As `criteria.binarise`."""
+    """Binarises maps at their mean, as `criteria.binarise`."""
     return maps > maps.mean((-2, -1), keepdim=True) * (1 + ROUNDING)

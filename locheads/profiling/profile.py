@@ -1,4 +1,4 @@
-"""Head profiling: criteria and overlap of every head on every sample, in one labelled, resumable store."""
+"""Profiles heads: criteria and IoU of every head on every sample, in one labelled, resumable store."""
 
 from __future__ import annotations
 
@@ -26,21 +26,20 @@ BATCH = 16
 def profile(
     lvlm: Lvlm, samples: Sequence[Sample], store: Path, maps: Kept | None = None, batch: int = BATCH
 ) -> xr.Dataset:
-    """Capture every head's map on every sample and judge it by the paper's criteria.
+    """Captures every head's map on every sample and computes the paper's criteria and the IoU.
 
     Args:
         lvlm: The frozen model.
-        samples: At least one; overlap needs masks.
-        store: Folder of the store (see `store`); what it holds already is not computed again.
-        maps: Whose maps to keep: those of `"all"` heads, of `"none"`, or of some `(layer, head)`; None: as
-            the store has it, in a new store all. The criteria are kept of all heads in any case.
+        samples: At least one sample; the IoU needs masks.
+        store: Folder of the store (see `store`); samples already in it are not computed again.
+        maps: Heads whose maps are kept: `"all"`, `"none"`, or some `(layer, head)`; None: as in the existing
+            store, and all in a new one. The criteria of all heads are kept in any case.
         batch: Samples in one forward pass.
 
     Returns:
         `attention_sum`, `spatial_entropy` and `iou` (each `sample, layer, head`, double precision; `iou` is
         NaN where a sample has no mask) and `maps (sample, layer, head, row, column)`, NaN for heads whose
-        maps are not kept. `sample` is labelled by sample ids, in the order given. Values are read when they
-        are asked for.
+        maps are not kept. `sample` is labelled by sample ids, in the order given. Values are read lazily.
 
         Maps have the model's precision: single, or half where the model computes in half precision
         (also bfloat16). Half precision keeps a cell to 1 in 2048, or to 3e-8 where it is below 6e-5, which
@@ -61,7 +60,7 @@ def profile(
 
 
 def judged(lvlm: Lvlm, samples: Sequence[Sample], batch: int, kept: Kept = "all") -> dict[str, np.ndarray]:
-    """What `profile` keeps of the samples.
+    """Computes what `profile` stores for some samples.
 
     Returns:
         `attention_sum`, `spatial_entropy` and `iou` of all heads, and `maps` of the kept ones, in single
@@ -75,13 +74,16 @@ def judged(lvlm: Lvlm, samples: Sequence[Sample], batch: int, kept: Kept = "all"
 
 
 def _part(lvlm: Lvlm, samples: Sequence[Sample], batch: int, kept: Kept) -> dict[str, np.ndarray]:
-    """As `judged`; the samples' maps lie on the model's device until they are judged."""
+    """As `judged`, for one part: the maps stay on the model's device until the criteria are computed."""
+    # One map tensor per sample: layer × head × row × column.
     starts = range(0, len(samples), batch)
     maps = [one for start in starts for one in _captured(lvlm, samples[start : start + batch], None)]
+    # Share of each cell covered by the object, sample × row × column; zeros without a mask.
     masks, nothing = [sample.mask is not None for sample in samples], np.zeros(maps[0].shape[-2:])
     coverage = np.stack(
         [coverage_of(lvlm, s) if masked else nothing for s, masked in zip(samples, masks, strict=True)]
     )
+    # Criteria and IoU, each sample × layer × head; the IoU is NaN without a mask.
     found = on_card.judge(maps, coverage) if on_card.stay(maps) else _in_main_memory(maps, coverage)
     found["iou"][~np.array(masks)] = np.nan
     if kept != "none":
@@ -90,7 +92,7 @@ def _part(lvlm: Lvlm, samples: Sequence[Sample], batch: int, kept: Kept) -> dict
 
 
 def _in_main_memory(maps: Sequence[torch.Tensor], coverage: np.ndarray) -> dict[str, np.ndarray]:
-    """As `on_card.judge`."""
+    """Computes the results of `on_card.judge` on the CPU."""
     here = _stacked(maps)
     sums, entropies, iou = attention_sum(here), spatial_entropy(here), iou_per_head(here, coverage)
     return {"attention_sum": sums, "spatial_entropy": entropies, "iou": iou}
@@ -107,10 +109,10 @@ def _some(maps: torch.Tensor, heads: Heads) -> torch.Tensor:
 def maps_of(
     lvlm: Lvlm, samples: Sequence[Sample], batch: int = BATCH, heads: Heads | None = None
 ) -> Iterator[np.ndarray]:
-    """Maps of all heads, one sample after another: `layer × head × row × column`, single precision.
+    """Yields the maps of one sample after another: `layer × head × row × column`, single precision.
 
-    An image that several samples of a batch share is read once, and computed once where the family allows.
-    With `heads` given, theirs only, `head × row × column`; the model is run no further than the deepest.
+    An image that several samples of a batch share is read once, and computed once where the family allows it.
+    With `heads` given, only their maps, `head × row × column`; the model runs no further than the deepest.
     """
     for start in range(0, len(samples), batch):
         captured = _captured(lvlm, samples[start : start + batch], heads)
@@ -118,7 +120,8 @@ def maps_of(
 
 
 def _captured(lvlm: Lvlm, samples: Sequence[Sample], wanted: Heads | None) -> list[torch.Tensor]:
-    """Maps of a batch: images with several samples each on their own, the others together."""
+    """Captures the maps of a batch: each image with several samples by itself, all others together."""
+    # Positions of the batch by image; images with several samples share their computation if possible.
     images = defaultdict(list)
     for place, sample in enumerate(samples):
         images[sample.image_id].append(place)
@@ -127,11 +130,11 @@ def _captured(lvlm: Lvlm, samples: Sequence[Sample], wanted: Heads | None) -> li
     single = [place for places in groups if places not in several for place in places]
     pictures = {name: samples[places[0]].image for name, places in images.items()}
     found: dict[int, torch.Tensor] = {}
-    for places in several:
+    for places in several:  # one shared pass per image: expression × (layer × head or head) × row × column
         expressions = [samples[place].expression for place in places]
         maps = capture_image(lvlm, pictures[samples[places[0]].image_id], expressions, wanted)
         found |= zip(places, maps, strict=True)
-    if single:
+    if single:  # all others in one batch
         some = [samples[place] for place in single]
         each = capture_each(lvlm, [pictures[s.image_id] for s in some], [s.expression for s in some], wanted)
         found |= zip(single, each, strict=True)

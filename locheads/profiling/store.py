@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
-import re
 import shlex
 import shutil
 import sys
@@ -30,6 +29,7 @@ import locheads
 from locheads.data.samples import Sample
 from locheads.errors import LocheadsError
 from locheads.method.geometry import Window
+from locheads.method.selection import check_heads, parse_heads
 from locheads.model.lvlm import Lvlm
 
 PART = 64
@@ -69,7 +69,8 @@ def claim(
     """
     if store.exists():
         return _check(store, _origin(lvlm, samples, kept))
-    _check_heads(lvlm, kept)
+    if kept is not None and not isinstance(kept, str):
+        check_heads(kept, lvlm.layers, lvlm.heads, lvlm.name)
     partial = store.with_name(f".{store.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.parent.mkdir(parents=True, exist_ok=True)
@@ -123,10 +124,12 @@ def kept_heads(text: str) -> Kept:
         return "all"
     if text == "none":
         return "none"
-    found = [re.fullmatch(r"\s*L(\d+)\s*H(\d+)\s*", name, re.IGNORECASE) for name in text.split(",")]
-    if not all(found):
-        raise LocheadsError(f"maps '{text}': give all, none, or heads as in L3H2,L4H1 (both from 0)")
-    return [(int(one[1]), int(one[2])) for one in found if one]
+    try:
+        return parse_heads(text)
+    except LocheadsError:
+        raise LocheadsError(
+            f"maps '{text}': give all, none, or heads as in L3H2,L4H1 (layer, head, both from 0)"
+        ) from None
 
 
 def _written(kept: Kept) -> str:
@@ -181,14 +184,6 @@ def _check(store: Path, origin: Mapping[str, str]) -> None:
         raise LocheadsError(f"{store}: made with another {differing[0]}; remove it or name another store")
     for stale in store.rglob("*.partial"):  # left by a process that was killed while it wrote
         stale.unlink()
-
-
-def _check_heads(lvlm: Lvlm, kept: Kept | None) -> None:
-    for layer, head in [] if kept is None or isinstance(kept, str) else kept:
-        if not (0 <= layer < lvlm.layers and 0 <= head < lvlm.heads):
-            raise LocheadsError(
-                f"no head L{layer}H{head}: {lvlm.name} has {lvlm.layers} layers of {lvlm.heads} heads, from 0"
-            )
 
 
 def _create(store: Path, origin: Mapping[str, str], lvlm: Lvlm, samples: Sequence[Sample], part: int) -> None:

@@ -1,4 +1,4 @@
-"""What a run would load, fetch, need and take, told without loading anything and without a network."""
+"""Estimates downloads, memory and time of a run, without loading anything and without a network."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ from locheads.paper.published import (
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 GB = 1e9
 RATE = 1e14
-"""Operations a second of the estimate: about a third of what an A100 can do in half precision."""
+"""Assumed operations per second: about a third of an A100's peak in half precision."""
 SAM_OPERATIONS = 5.5e12
-"""Of one picture in the encoder of SAM ViT-H."""
+"""Operations of SAM ViT-H's image encoder for one image."""
 EXPRESSIONS_AN_IMAGE = 3.0
-"""In the validation splits, about: one picture is embedded by SAM once for all of its expressions."""
+"""Approximate expressions per image in the validation splits; SAM embeds each image once."""
 
 
 def plan(notebooks: Mapping[str, Mapping[str, Any]], given: Mapping[str, Any], root: Path) -> str:
-    """A dry run: what is here, what is missing and where it comes from, memory and time.
+    """Describes a run: what is present, what is missing and where to get it, memory and time.
 
     Args:
-        notebooks: Those that would run, each with its parameters and their defaults.
+        notebooks: The notebooks that would run, each with its parameters and their defaults.
         given: Parameters of the command line and the preset.
-        root: The folder of the notebooks, from which paths count.
+        root: Folder of the notebooks, to which paths are relative.
 
     Returns:
-        Lines of text. Estimates say what they rest on; what is not known is said, too.
+        Lines of text; estimates state their assumptions, and unknown quantities are named as such.
     """
     defaults = {name: value for taken in notebooks.values() for name, value in taken.items()}
     values = {**defaults, **{name: value for name, value in given.items() if name in defaults}}
@@ -60,12 +60,12 @@ def _model(values: Mapping[str, Any], root: Path) -> str:
     if name in SPECIMENS:
         return f"{name}, in the repository"
     if (root / name).is_dir():
-        return f"{name}, a folder that is there"
+        return f"{name}, a local folder"
     at = f"{name} at {revision or 'main, not pinned'}"
     if isinstance(try_to_load_from_cache(name, "config.json", revision=revision), str):
         return f"{at}, in the hub's cache"
     known = MODELS.get(name)
-    size = f"{known.parameters * known.weight_bytes / GB:.1f} GB" if known else "of a size not known here"
+    size = f"{known.parameters * known.weight_bytes / GB:.1f} GB" if known else "unknown size"
     return f"{at}, not here: {size} from the hub at the first run"
 
 
@@ -74,10 +74,10 @@ def _segmenter(name: str, root: Path) -> str:
         return "specimen, in the repository"
     path = root / name
     if path.exists():
-        return f"{name}, there"
+        return f"{name}, found"
     known = SEGMENTERS.get(path.name)
     if known is None:
-        return f"{name}, not here, or a name on the hub"
+        return f"{name}, not found locally; possibly a name on the hub"
     source = f"{known.file_bytes / GB:.1f} GB from {SEGMENTER_SOURCE}{path.name}"
     return f"{name}, missing: put {source} there"
 
@@ -86,15 +86,15 @@ def _data(name: str, root: Path) -> str:
     if name == "specimen":
         return "specimen, written at the first run (51 MB)"
     if (root / name).exists():
-        return f"{name}, there"
+        return f"{name}, found"
     return f"{name}, missing: {DATA_SOURCE}"
 
 
 def _memory(values: Mapping[str, Any]) -> str:
-    """Weights, and the activations of one batch: a few copies of the widest layer."""
+    """Estimates GPU memory: the weights, and a few copies of the widest layer's activations of one batch."""
     known = _known(values)
     if known is None:
-        return "not known here for this model"
+        return "unknown for this model"
     weights = known.parameters * BYTES.get(str(values.get("dtype")), 4)
     segmenter = SEGMENTERS.get(Path(str(values.get("segmenter"))).name)
     sam = segmenter.parameters * 4 + 3 * GB if segmenter else 0.0
@@ -106,7 +106,7 @@ def _memory(values: Mapping[str, Any]) -> str:
 
 
 def _work(values: Mapping[str, Any]) -> str:
-    """Expressions, and the time of their forward passes, two operations a parameter and token."""
+    """Estimates the time of all forward passes, at two operations per parameter and token."""
     profiled, held_out = int(values.get("samples", 0)), int(values.get("held_out") or 0)
     grounded = sum(min(count, held_out or count) for count in EXPRESSIONS.values())
     told = f"{profiled:,} expressions profiled, {grounded:,} grounded in all splits"

@@ -1,4 +1,4 @@
-"""Execute one notebook through papermill, in a kernel of this very Python."""
+"""Executes one notebook with papermill, in a kernel of the running Python interpreter."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from locheads.progress import HEADLESS
 
 
 class OwnKernel(AsyncKernelManager):
-    """Starts ipykernel in the running interpreter, whatever kernels are installed, and on no network port.
+    """Starts ipykernel in the running interpreter, ignoring installed kernels and without a network port.
 
     `python3` may name a kernel of another environment (a user's or a folder's of `JUPYTER_PATH`).
     Without folders to search, jupyter_client is left with ipykernel's own specification, whose
@@ -35,7 +35,7 @@ class OwnKernel(AsyncKernelManager):
 
     @default("ip")
     def _sockets_of_this_kernel(self) -> str:
-        # jupyter_client's own choice is one name for all kernels of a folder: two that start together mix.
+        # jupyter_client would use one socket name for all kernels of a folder: two started together collide.
         return (
             str(Path(tempfile.gettempdir()) / f"locheads-{uuid4().hex}") if os.name != "nt" else "127.0.0.1"
         )
@@ -46,11 +46,11 @@ class OwnKernel(AsyncKernelManager):
 
 
 def execute(notebook: Path, executed: Path, parameters: dict[str, Any]) -> None:
-    """Execute a notebook in its own folder and keep the executed copy, finished or not.
+    """Executes a notebook in its own folder and keeps the executed copy, even after a failure.
 
     Args:
         notebook: The notebook; it is not changed.
-        executed: Where the executed copy goes; written whole or not at all.
+        executed: Path of the executed copy, written atomically.
         parameters: Values that replace the defaults of its parameters cell.
 
     Raises:
@@ -85,7 +85,7 @@ def _papermill(notebook: Path, executed: Path, parameters: dict[str, Any]) -> No
 
 
 def refresh(notebook: Path, executed: Path) -> None:
-    """Put an executed copy in the place of its notebook, without times and traces of papermill."""
+    """Replaces a notebook by its executed copy, without timestamps and papermill's metadata."""
     document = nbformat.read(executed, as_version=4)
     for part in (document, *document.cells):
         part.metadata.pop("papermill", None)

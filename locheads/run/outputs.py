@@ -1,4 +1,4 @@
-"""Where results and figures of a world lie, and how they are saved."""
+"""Saves and loads the results and figures of a world."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 ROOT = Path(__file__).resolve().parents[2]
-"""The repository."""
+"""Root folder of the repository."""
 
 
 SPECIMEN = "specimen"
-"""The world that a fresh clone can run."""
+"""Name of the world that a fresh clone can run."""
 
 
 Scalar = str | int | float | bool | None
@@ -31,12 +31,12 @@ Results = dict[str, Any]
 
 
 def results_path(world: str, notebook: str) -> Path:
-    """Where the named numbers of a notebook lie: `results/<world>/<notebook>.json`."""
+    """Returns the path of a notebook's named numbers: `results/<world>/<notebook>.json`."""
     return ROOT / "results" / checked_world(world) / f"{notebook}.json"
 
 
 def save_results(world: str, notebook: str, values: Mapping[str, Any]) -> Path:
-    """Write the named numbers of a notebook, sorted by name, in full precision, all or nothing.
+    """Writes the named numbers of a notebook atomically, sorted by name, in full precision.
 
     Args:
         world: Name of the world, `"specimen"` or another.
@@ -55,7 +55,7 @@ def save_results(world: str, notebook: str, values: Mapping[str, Any]) -> Path:
 
 
 def load_results(world: str, notebook: str) -> Results:
-    """The named numbers that a notebook saved.
+    """Loads the named numbers that a notebook saved.
 
     Raises:
         LocheadsError: The notebook has not run in this world, or its file does not parse.
@@ -72,9 +72,9 @@ def load_results(world: str, notebook: str) -> Results:
 
 
 def save_figure(figure: Figure, world: str, name: str) -> list[Path]:
-    """Write a matplotlib figure as `figures/<world>/<name>.png` and `.pdf`, without dates.
+    """Saves a matplotlib figure as `figures/<world>/<name>.png` and `.pdf`, without dates.
 
-    The same figure gives the same bytes with the same matplotlib.
+    With the same version of matplotlib, the same figure gives the same bytes.
 
     Raises:
         LocheadsError: The disk is full.
@@ -90,22 +90,27 @@ def save_figure(figure: Figure, world: str, name: str) -> list[Path]:
 
 
 def claim(world: str, what: str, holds: bool) -> None:
-    """Say whether a claim holds; on the specimen, whose outcome is known, it has to.
+    """Prints whether a claim holds, and asserts it on the specimen, whose outcome is known.
 
-    With another model or other data a claim that fails is a finding, and the notebook goes on.
+    With another model or other data a failing claim is a finding, and the notebook goes on.
+
+    Args:
+        world: Name of the world.
+        what: The claim, as one sentence.
+        holds: Whether it holds.
 
     Raises:
-        AssertionError: It does not hold, and the world is the specimen.
+        AssertionError: The claim does not hold, and the world is the specimen.
     """
     print(f"{what}: {'yes' if holds else 'NO'}")
     assert holds or world != SPECIMEN, what
 
 
 def checked_world(world: str) -> str:
-    """Returns the name of a world.
+    """Returns the name of a world after checking it.
 
     Raises:
-        LocheadsError: It is no plain name.
+        LocheadsError: It is not a plain name.
     """
     if not re.fullmatch(r"\w[\w.-]*", world):
         raise LocheadsError(f"world '{world}' is not a plain name; use letters, digits, '.', '-' and '_'")

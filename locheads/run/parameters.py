@@ -1,6 +1,6 @@
-"""Parameters of the notebooks: what they declare, what a user gives, whether the two fit.
+"""Reads the parameters that notebooks declare and those that a user gives, and checks that they match.
 
-papermill only warns of an unknown parameter. Here an unknown parameter, or a value of another
+papermill only warns about an unknown parameter. Here an unknown parameter, or a value of another
 type than the notebook's literal, is an error before anything runs.
 """
 
@@ -16,15 +16,15 @@ from typing import Any
 from locheads.errors import LocheadsError
 
 Declared = Mapping[str, Mapping[str, Any]]
-"""For each notebook, its parameters and their defaults."""
+"""Notebook → its parameters and their defaults."""
 
 
 def declared(notebook: Path) -> dict[str, Any]:
-    """The parameters of a notebook and their defaults, read from the cell tagged `parameters`.
+    """Reads the parameters of a notebook and their defaults from the cell tagged `parameters`.
 
     Raises:
         LocheadsError: The notebook is unreadable, has not exactly one such cell, or the cell
-            holds something else than `name = literal` lines.
+            holds anything but `name = literal` lines.
     """
     import nbformat
 
@@ -42,9 +42,9 @@ def declared(notebook: Path) -> dict[str, Any]:
 
 
 def check_parameters(parameters: Mapping[str, Any], takers: Declared) -> None:
-    """Refuse parameters that no notebook takes, or whose type is not that of the notebook's literal.
+    """Refuses parameters that no notebook declares, or whose type differs from the notebook's literal.
 
-    An int is fine for a float; a default of None takes anything.
+    An int is accepted for a float; a default of None accepts any value.
 
     Args:
         parameters: Names and values.
@@ -65,9 +65,9 @@ def check_parameters(parameters: Mapping[str, Any], takers: Declared) -> None:
 
 
 def parse_assignments(assignments: Sequence[str], takers: Declared) -> dict[str, Any]:
-    """The parameters of a command line, `name=value` each.
+    """Parses the parameters of a command line, each of the form `name=value`.
 
-    A value for a text parameter is taken as it stands. Elsewhere it is read as JSON (`0.5`, `true`,
+    A value for a text parameter is taken verbatim. Otherwise it is read as JSON (`0.5`, `true`,
     `null`, `[1, 2]`) or as a Python literal (`True`, `None`), and as text when it is neither.
 
     Raises:
@@ -84,7 +84,7 @@ def parse_assignments(assignments: Sequence[str], takers: Declared) -> dict[str,
 
 
 def read_preset(name: str, folder: Path) -> dict[str, Any]:
-    """The parameters of a preset: a YAML file, or the name of one in `folder`.
+    """Reads the parameters of a preset: a YAML file, or the name of one in `folder`.
 
     Raises:
         LocheadsError: There is no such file, or it is not a flat mapping of names to values.
@@ -100,9 +100,9 @@ def read_preset(name: str, folder: Path) -> dict[str, Any]:
     try:
         loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
-        raise LocheadsError(f"{path}: not YAML; write `name: value`, one a line") from error
+        raise LocheadsError(f"{path}: not YAML; write `name: value`, one per line") from error
     if not isinstance(loaded, dict) or not all(isinstance(key, str) for key in loaded):
-        raise LocheadsError(f"{path}: not a preset; write `name: value`, one a line")
+        raise LocheadsError(f"{path}: not a preset; write `name: value`, one per line")
     return loaded
 
 

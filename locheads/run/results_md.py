@@ -7,7 +7,7 @@ from itertools import groupby
 
 from locheads import paper
 from locheads.errors import LocheadsError
-from locheads.paper.coverage import COVERAGE, Counterpart, key_of
+from locheads.paper.coverage import COVERAGE, SAID, Counterpart, key_of
 from locheads.paper.published import ALIASES, NOT_LOADABLE
 from locheads.paper.tables import Reported
 from locheads.run import outputs
@@ -26,24 +26,24 @@ what it takes.
 
 
 def worlds() -> list[str]:
-    """The specimen and the presets' worlds, as far as they have results."""
+    """Returns the specimen and the worlds of the presets that have results."""
     presets = sorted(path.stem for path in (outputs.ROOT / "notebooks" / "params").glob("*.yaml"))
     return [world for world in (SPECIMEN, *presets) if (outputs.ROOT / "results" / world).is_dir()]
 
 
 def report(of: Sequence[str]) -> str:
-    """The whole file, with the numbers of these worlds."""
+    """Returns the whole file, with the numbers of these worlds."""
     tables = {table: list(some) for table, some in groupby(_sorted(), key=lambda entry: entry.table)}
     parts = [HEADING]
     for one in COVERAGE:
         if one.place in tables:
             parts.append("\n".join(_table(one, tables[one.place], of)) + "\n")
-    parts.append("\n".join(_told(of)) + "\n")
+    parts.append("\n".join(_said(of)) + "\n")
     return "\n".join(parts)
 
 
 def _sorted() -> list[Reported]:
-    """All reported numbers, table after table, in the order of each."""
+    """Returns all reported numbers in the order of `COVERAGE`, within a table as printed."""
     order = [one.place for one in COVERAGE]
     return sorted(paper.everything(), key=lambda entry: order.index(entry.table))
 
@@ -69,7 +69,7 @@ def _table(one: Counterpart, entries: Sequence[Reported], of: Sequence[str]) -> 
 
 
 def _printed(value: float) -> str:
-    """As the paper prints it: one decimal, or more where it has more."""
+    """Returns a value as the paper prints it: with one decimal, or more where it has more."""
     return max(f"{value:.1f}", f"{value:g}", key=len)
 
 
@@ -80,7 +80,7 @@ def _column(entry: Reported) -> str:
 
 
 def _how(one: Counterpart, entry: Reported) -> str:
-    """What it takes to redo a row of the paper."""
+    """Returns what it takes to redo a row of the paper."""
     if entry.kind in ("trained", "training-free"):
         return "a baseline that the paper quotes; not redone"
     if entry.kind == "summary":
@@ -97,7 +97,7 @@ def _how(one: Counterpart, entry: Reported) -> str:
 def _ours(
     one: Counterpart, cells: Mapping[str, Reported], columns: Iterable[str], world: str
 ) -> Iterator[str]:
-    """The cells of a world, and how they are made."""
+    """Yields the cells of a world, then the command that makes them."""
     found = saved(world, one.notebook)
     for column in columns:
         key = key_of(cells[column]) if column in cells else ""
@@ -110,7 +110,7 @@ def _ours(
 
 
 def saved(world: str, notebook: str) -> Results:
-    """The named numbers of a notebook; none where it has not run in this world."""
+    """Returns the named numbers of a notebook; none where it has not run in this world."""
     try:
         return outputs.load_results(world, notebook)
     except LocheadsError:
@@ -120,7 +120,7 @@ def saved(world: str, notebook: str) -> Results:
 
 
 def _value(found: Results, key: str, task: str) -> str:
-    """A number with its interval, where one was saved, in the paper's unit."""
+    """Returns a number in the paper's unit, with its interval where one was saved."""
     stem = key.removesuffix("_rho") + "_ci" if task == "spearman" else key
     shown = [found[name] for name in (key, f"{stem}_low", f"{stem}_high") if found.get(name) is not None]
     if not shown:
@@ -133,32 +133,16 @@ def _command(one: Counterpart, world: str) -> str:
     return f"`locheads run {one.notebook[:2]}{'' if world == SPECIMEN else f' --preset {world}'}`"
 
 
-def _told(of: Sequence[str]) -> Iterator[str]:
-    """What the paper says in its text and figures, without a table."""
-    names = {m: ", ".join(f"L{layer} H{head}" for layer, head in heads) for m, heads in paper.HEADS.items()}
-    low, high = paper.STABLE_THRESHOLDS
-    least, most = paper.STABLE_KEPT
-    said = (
-        ("localization heads", *_first(names), "01_head_profiling", "selected_heads"),
-        ("τ", "0.24", "LLaVA-1.5-7B", "06_threshold", "threshold"),
-        ("Spearman's ρ (Figure 5)", f"> {paper.SPEARMAN_FLOOR}, p < {paper.SPEARMAN_P}", "each of ten models",
-         "02_iou_frequency_correlation", "spearman_rho"),
-        (f"share of τ in [{low}, {high}] with the same three heads (Figure 13)", "1", "LLaVA-1.5-7B",
-         "06_threshold", "same_top3_share_in_papers_range"),
-        (f"share of N in {least}…{most} with the same three heads (Figure 14)", "1", "LLaVA-1.5-7B",
-         "07_stability", "same_top3_kept_share"),
-    )  # fmt: skip
+def _said(of: Sequence[str]) -> Iterator[str]:
+    """Yields the lines of what the paper says in its text and figures, without a table."""
     yield "## Told in the text and in figures\n"
     yield _line(["", "paper", "of", *(f"**{world}**" for world in of), "how it is redone"])
     yield _line(["---"] * (4 + len(of)))
-    for what, value, whose, notebook, key in said:
-        here = [_shown(saved(world, notebook).get(key)) for world in of]
-        how = f"`locheads run {notebook[:2]}`; needs the real model for the paper's: `--preset llava-1.5-7b`"
-        yield _line([what, value, whose, *here, how])
-
-
-def _first(names: Mapping[str, str]) -> tuple[str, str]:
-    return "; ".join(names.values()), "; ".join(names)
+    for one in SAID:
+        here = [_shown(saved(world, one.notebook).get(one.key)) for world in of]
+        redone = f"`locheads run {one.notebook[:2]}`"
+        how = f"{redone}; needs the real model for the paper's: `--preset llava-1.5-7b`"
+        yield _line([one.title, one.value, one.model, *here, how])
 
 
 def _shown(value: object) -> str:

@@ -1,11 +1,11 @@
-"""Where the study keeps its things, and the strict runner of its notebooks.
+"""Runs the notebooks of the study, strictly: everything is checked before the first one starts.
 
-`ROOT` is the repository. Notebooks lie in `notebooks/` in reading order; a run of a world
-(`specimen`, or a name given to a real model and data set) leaves executed copies in
-`runs/<world>/`, named numbers in `results/<world>/`, pictures in `figures/<world>/`.
+Notebooks are in `notebooks/`, numbered in reading order. A run in a world (`specimen`, or a name given to
+a real model and data set) writes executed copies to `runs/<world>/`, named numbers to `results/<world>/` and
+figures to `figures/<world>/`.
 
-A missing notebook and a parameter that does not fit (see `parameters`) are errors before anything
-runs; each notebook runs in a kernel of its own (see `kernel`), with `notebooks/` as folder.
+A missing notebook, or a parameter that does not fit (see `parameters`), is an error before anything runs.
+Each notebook runs in a kernel of its own (see `execution`), with `notebooks/` as its working directory.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from locheads.run.parameters import check_parameters, declared, parse_assignment
 
 @dataclass(frozen=True)
 class Finished:
-    """A notebook that ran to its end: its name, wall-clock seconds, executed copy and saved numbers."""
+    """A finished notebook: its name, wall-clock time in seconds, executed copy and saved numbers."""
 
     notebook: str
     seconds: float
@@ -33,15 +33,15 @@ class Finished:
 
 
 def notebooks() -> list[Path]:
-    """The study's notebooks, in reading order."""
+    """Lists the study's notebooks, in reading order."""
     return sorted((outputs.ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
 
 
 def find_notebook(name: str) -> Path:
-    """A notebook by number (`"01"`), name, or path.
+    """Finds a notebook by number (`"01"`), name, or path.
 
     Raises:
-        LocheadsError: No notebook goes by that name; the message lists those there are.
+        LocheadsError: There is no such notebook; the message lists the existing ones.
     """
     stem = Path(name).name.removesuffix(".ipynb")
     for path in notebooks():
@@ -54,16 +54,16 @@ def find_notebook(name: str) -> Path:
 def run_study(
     names: Sequence[str], parameters: Mapping[str, Any] | None = None, world: str = SPECIMEN
 ) -> Iterator[Finished]:
-    """Execute notebooks through papermill, one after the other; all is checked before the first starts.
+    """Executes notebooks with papermill, one after the other, after checking all of them.
 
     Args:
-        names: Notebooks as `find_notebook` takes them; none means all.
+        names: Notebooks as `find_notebook` takes them; an empty sequence means all.
         parameters: Values for the notebooks' parameters; each notebook gets those it declares.
         world: Name of the world; sets the notebooks' parameter `world`.
 
     Returns:
-        An iterator that runs the next notebook each time it is asked for one. What finished stays
-        finished when a later notebook fails.
+        An iterator that runs one notebook per step. Finished notebooks keep their outcome when a later
+        one fails.
 
     Raises:
         LocheadsError: Before the first notebook, for a missing notebook, an unknown parameter, a wrong
@@ -76,7 +76,7 @@ def run_study(
 
 
 def dry_run(names: Sequence[str], parameters: Mapping[str, Any], world: str = SPECIMEN) -> str:
-    """What `run_study` would load, fetch, need and take; all is checked as there, and nothing runs.
+    """Describes what `run_study` would load, download and require, after the same checks; runs nothing.
 
     Raises:
         LocheadsError: As `run_study`, before the first notebook.
@@ -89,7 +89,7 @@ def dry_run(names: Sequence[str], parameters: Mapping[str, Any], world: str = SP
 
 
 def _checked(names: Sequence[str], given: Mapping[str, Any], world: str) -> dict[Path, dict[str, Any]]:
-    """The notebooks of a run with their parameters, once all of it fits."""
+    """Returns the notebooks of a run with their declared parameters, after all checks."""
     checked_world(world)
     paths = [find_notebook(name) for name in names] or notebooks()
     if not paths:
@@ -110,9 +110,10 @@ def _checked(names: Sequence[str], given: Mapping[str, Any], world: str) -> dict
 def gather(
     names: Sequence[str], assignments: Sequence[str] = (), preset: str | None = None
 ) -> tuple[dict[str, Any], str | None]:
-    """The parameters of a command line over those of a preset, and the world when one of them names it.
+    """Merges the parameters of a command line into those of a preset; returns them and the world, if given.
 
-    Of a preset, what only notebooks outside `names` take is left out, so that one preset serves the study.
+    Parameters of the preset that only notebooks outside `names` declare are dropped, so that one preset
+    serves the whole study.
 
     Raises:
         LocheadsError: As `find_notebook`, `read_preset` and `parse_assignments`.
@@ -129,14 +130,14 @@ def gather(
 
 
 def refresh(one: Finished) -> None:
-    """Put an executed copy in the place of its notebook, for committing."""
+    """Replaces a notebook by its executed copy, for committing."""
     from locheads.run.execution import refresh
 
     refresh(find_notebook(one.notebook), one.executed)
 
 
 def _share(parameters: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
-    """What of the parameters changes a notebook's defaults."""
+    """Returns the parameters that a notebook declares and whose values differ from its defaults."""
     return {
         name: parameters[name]
         for name in parameters

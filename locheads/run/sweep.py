@@ -1,14 +1,14 @@
-"""One notebook over a grid of parameters: `locheads sweep`.
+"""Runs one notebook over a grid of parameters: `locheads sweep`.
 
 A sweep is a YAML file, here `heads.yaml`::
 
     notebook: 03
-    base: llava-1.5-7b  # a preset, or `name: value` pairs; may be left out
+    base: llava-1.5-7b  # a preset, or `name: value` pairs; optional
     grid: {k: [1, 3, 5], samples: [200, 1000]}
 
-Every point of the grid is a run of the notebook (see `study`) in a world of its own, as in
-`heads.k-1.samples-200`. Its parameters and numbers are also kept in `results/<world>/sweep.json`, by which a
-later call knows what is done; the table of all points is `results/heads.csv`.
+Every point of the grid is one run of the notebook (see `runner`) in a world of its own, such as
+`heads.k-1.samples-200`. Its parameters and numbers are also saved in `results/<world>/sweep.json`, from which
+a later call knows the finished points; the table of all points is `results/heads.csv`.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ FORM = "write `notebook: 03`, `grid:` with a list for each parameter but `world`
 
 @dataclass(frozen=True)
 class Point:
-    """One run: its notebook, all its parameters, and the world in which it is kept."""
+    """One point of the grid: the notebook, all its parameters, and the world that keeps the outcome."""
 
     notebook: str
     parameters: dict[str, Any]
@@ -40,11 +40,11 @@ class Point:
 
     @property
     def told(self) -> str:
-        """Notebook and parameters in one line; a point with the same is the same run."""
+        """Returns notebook and parameters as one line of JSON, which identifies the run."""
         return json.dumps({"notebook": self.notebook, **self.parameters}, sort_keys=True, default=str)
 
     def finished(self) -> dict[str, Any] | None:
-        """The numbers of the point, None when it has not run to its end with these parameters."""
+        """Loads the numbers of the point, or None if it has not finished with these parameters."""
         try:
             kept = outputs.load_results(self.world, "sweep")
         except LocheadsError:
@@ -52,7 +52,7 @@ class Point:
         return kept if kept.pop("run", None) == self.told else None
 
     def run(self) -> None:
-        """Execute the notebook and keep its flat numbers; raises as `runner.run_study`."""
+        """Executes the notebook and saves its scalar numbers; raises as `runner.run_study`."""
         outputs.results_path(self.world, "sweep").unlink(missing_ok=True)
         (done,) = runner.run_study([self.notebook], self.parameters, self.world)
         numbers = {name: value for name, value in done.results.items() if isinstance(value, int | float)}
@@ -60,10 +60,10 @@ class Point:
 
 
 def read_sweep(path: Path) -> list[Point]:
-    """The points of a sweep in the order of its grid, the last parameter changing fastest.
+    """Reads the points of a sweep in the order of its grid, the last parameter changing fastest.
 
     Raises:
-        LocheadsError: The file is not of the form above; or a point does not fit its notebook, as in
+        LocheadsError: The file does not have the form above, or a point does not fit its notebook, as in
             `runner.run_study`. Nothing has run then.
     """
     notebook, base, grid = _read(path)
@@ -72,16 +72,24 @@ def read_sweep(path: Path) -> list[Point]:
     chosen = [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
     points = {(world := _world(path.stem, some)): Point(name, {**given, **some}, world) for some in chosen}
     for point in points.values():
-        runner.run_study([name], point.parameters, point.world)  # checks; what it returns would run
+        runner.run_study([name], point.parameters, point.world)  # checks only; the iterator is not consumed
     return list(points.values())
 
 
 def run_sweep(
     points: Sequence[Point], workers: int | None = None, scheduler: str | None = None
 ) -> Iterator[tuple[Point, str | None]]:
-    """Run what is not finished yet, here or on Dask workers, which have to see the repository at its path.
+    """Runs the unfinished points, in this process or on Dask workers.
 
-    Gives each point when it is through, with what went wrong, None where nothing did.
+    Workers must find the repository under the same path.
+
+    Args:
+        points: From `read_sweep`.
+        workers: Number of new Dask workers on this machine.
+        scheduler: Address of a running Dask scheduler.
+
+    Yields:
+        Each point as it finishes, with its error message, or None if it succeeded.
     """
     waiting = [point for point in points if point.finished() is None]
     yield from ((point, None) for point in points if point not in waiting)
@@ -99,7 +107,10 @@ def run_sweep(
 
 
 def write_table(path: Path, points: Sequence[Point]) -> Path:
-    """One row a finished point: `world`, its parameters, its numbers (`…_found` if named as a parameter)."""
+    """Writes the table: one row per finished point with `world`, its parameters and its numbers.
+
+    A number with the name of a parameter gets the suffix `_found`.
+    """
     import pandas as pd
 
     rows = []
@@ -114,9 +125,13 @@ def write_table(path: Path, points: Sequence[Point]) -> Path:
 
 
 def _attempt(point: Point, root: Path | None = None) -> str | None:
-    """Run a point; what went wrong is told, so that the other points go on. On a worker, `root` is given."""
+    """Runs a point and returns its error message or None, so that other points go on.
+
+    On a worker, `root` is the repository.
+    """
     if root is not None:
-        outputs.ROOT, os.environ["TQDM_DISABLE"] = root, "1"  # bars of several workers overwrite each other
+        # Progress bars of several workers would overwrite each other.
+        outputs.ROOT, os.environ["TQDM_DISABLE"] = root, "1"
     try:
         point.run()
     except Exception as error:
@@ -125,7 +140,7 @@ def _attempt(point: Point, root: Path | None = None) -> str | None:
 
 
 def _read(path: Path) -> tuple[str, str | dict[str, Any], dict[str, list[Any]]]:
-    """Notebook, base and grid of a file."""
+    """Reads notebook, base and grid from a sweep file."""
     import yaml
 
     try:
@@ -141,7 +156,7 @@ def _read(path: Path) -> tuple[str, str | dict[str, Any], dict[str, list[Any]]]:
 
 
 def _world(sweep: str, values: Mapping[str, Any]) -> str:
-    """A name for a point that tells its values; where that is no plain name, a digest keeps it apart."""
+    """Names a point's world after its values; a digest is added if they do not form a plain name."""
     told = ".".join(f"{name}-{value}" for name, value in values.items())
     if re.fullmatch(r"[\w.-]{1,80}", told):
         return f"{sweep}.{told}"

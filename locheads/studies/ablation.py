@@ -1,7 +1,7 @@
-"""What the ablations of head selection vary, and how stable the chosen heads are.
+"""Varies one setting of head selection at a time, and measures how stable the chosen heads are.
 
-Criteria, threshold and heads kept a sample (Table 5, figures 13 and 14); samples and trials. Everything here
-works on the attention sums and spatial entropies of a profile; `evaluation.evaluate` grounds with the result.
+Criteria, threshold and heads kept per sample (Table 5, figures 13 and 14); samples; trials. All of it works
+on the attention sums and spatial entropies of a profile; `evaluation.evaluate` grounds with the result.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ CRITERIA: tuple[Criterion, ...] = ("attention_sum", "entropy", "both")
 
 @dataclass(frozen=True, eq=False)
 class Sweep:
-    """What head selection finds for each value of one setting.
+    """Describes the result of head selection for each value of one setting.
 
     Attributes:
-        values: Of the setting.
+        values: Values of the setting.
         frequency: Selection frequency of every head, in [0, 1].
         passing: How many heads pass the threshold.
         kept: How many of them a sample keeps.
@@ -55,28 +55,28 @@ class Sweep:
 
     @property
     def has_choice(self) -> Bool[np.ndarray, " setting"]:
-        """Whether more heads pass than a sample keeps: otherwise entropy decides nothing."""
+        """Returns where more heads pass than a sample keeps; elsewhere entropy has no effect."""
         return self.passing > self.kept
 
     @property
     def variants(self) -> dict[str, Variant]:
-        """One way of grounding for each different set of heads, by `name_of`."""
+        """Returns one variant per distinct set of heads, named by `name_of`."""
         return {name_of(heads): Variant(heads) for heads in self.heads if heads}
 
     def same(self, heads: Sequence[Head]) -> Bool[np.ndarray, " setting"]:
-        """Where these heads, in whatever order, are the most frequent."""
+        """Returns where these heads, in any order, are the most frequent."""
         return np.array([set(found) == set(heads) for found in self.heads])
 
 
 def sweep_threshold(
     profiled: xr.Dataset, thresholds: Sequence[float], k: int = 3, kept: int = 10, seed: int = 0
 ) -> Sweep:
-    """Selection with each of several thresholds τ instead of the one at the maximum curvature (figure 13)."""
+    """Selects heads with each of several thresholds τ, not the one at the maximum curvature (figure 13)."""
     return _sweep(profiled, thresholds, [(tau, kept) for tau in thresholds], k, seed)
 
 
 def sweep_kept(profiled: xr.Dataset, kept: Sequence[int], k: int = 3, seed: int = 0) -> Sweep:
-    """Selection with each of several numbers of lowest-entropy heads kept a sample (figure 14)."""
+    """Selects heads with each of several numbers of lowest-entropy heads kept per sample (figure 14)."""
     tau = curvature_threshold(profiled.attention_sum.values.mean(0)).value
     return _sweep(profiled, kept, [(tau, number) for number in kept], k, seed)
 
@@ -101,7 +101,7 @@ def _sweep(
 def criteria_variants(
     profiled: xr.Dataset, held_out: xr.Dataset, k: int = 3, kept: int = 10, seed: int = 0
 ) -> dict[str, Variant]:
-    """The six ways of Table 5: heads fixed or greedy, by attention sum alone, entropy alone, or both.
+    """Returns the variants of Table 5: heads fixed or greedy, by attention sum alone, entropy alone, or both.
 
     Args:
         profiled: The profile from which the threshold and the fixed heads come.
@@ -128,7 +128,7 @@ def criteria_variants(
 
 
 def rank_agreement(frequency: Float[np.ndarray, "draw layer head"]) -> Float[np.ndarray, " pair"]:
-    """Spearman's ρ between the selection frequencies of every two draws.
+    """Returns Spearman's ρ between the selection frequencies of each two draws.
 
     Heads that neither of the two ever chose are left out: they would agree on nothing but being left out.
     """
@@ -143,16 +143,16 @@ def rank_agreement(frequency: Float[np.ndarray, "draw layer head"]) -> Float[np.
 def found_again(
     profiled: xr.Dataset, sizes: Sequence[int], k: int = 3, kept: int = 10, draws: int = 20, seed: int = 0
 ) -> pd.DataFrame:
-    """Whether few samples find the heads that other samples find.
+    """Compares the heads selected from a few samples with those selected from the others.
 
-    Every draw takes a random subset and selects heads from it, threshold and all, and again from the samples
-    outside of it, which shares nothing with it.
+    Every draw selects heads from a random subset, with a threshold of its own, and again from the samples
+    outside of the subset.
 
     Args:
         profiled: The profile.
         sizes: Sizes of the subset, each smaller than the number of samples.
         k: How many heads.
-        kept: Candidates a sample.
+        kept: Candidates per sample.
         draws: Random subsets of each size.
         seed: Of the subsets.
 

@@ -1,4 +1,4 @@
-"""Heads found on one data set and used on another: do they ground as well as the set's own?
+"""Compares heads found on another data set with the set's own, by grounding accuracy.
 
 The paper finds its heads on RefCOCO and uses them everywhere; if they are a property of the model, every set
 finds heads that serve every other.
@@ -19,7 +19,7 @@ from locheads.method.selection import Head, Selection, selection_frequency
 from locheads.model.lvlm import Lvlm
 
 RANDOM = "random"
-"""Found on nothing: random heads that pass τ."""
+"""Name of the baseline: random heads that pass τ."""
 
 
 def hits(
@@ -28,10 +28,10 @@ def hits(
     measured: xr.Dataset,
     found: Mapping[str, Sequence[tuple[Head, ...]]],
 ) -> pd.DataFrame:
-    """Whether each sample's box is right (IoU of at least 0.5), a row a sample and a column a set of heads.
+    """Returns whether each box is right (IoU at least 0.5): one row per sample, one column per set of heads.
 
     Args:
-        lvlm: The model that the maps are of.
+        lvlm: The model that produced the maps.
         samples: With boxes.
         measured: Their profile, with maps.
         found: Heads by the name of the data set that they were found on; where there are several choices
@@ -52,7 +52,7 @@ def hits(
 
 
 def transfer(used_on: Mapping[str, pd.DataFrame], seed: int = 0) -> pd.DataFrame:
-    """Acc@0.5 of heads found on one set and used on another, and what it is above that of the set's own.
+    """Returns Acc@0.5 of heads found on one set and used on another, and its difference to the own heads.
 
     Args:
         used_on: `hits` by data set.
@@ -78,13 +78,13 @@ def transfer(used_on: Mapping[str, pd.DataFrame], seed: int = 0) -> pd.DataFrame
 
 
 def shared_heads(selections: Mapping[str, Selection]) -> pd.DataFrame:
-    """How many of their localization heads every two data sets share."""
+    """Returns the number of localization heads that each two data sets share."""
     heads = {name: set(selection.heads) for name, selection in selections.items()}
     return pd.DataFrame({a: {b: len(heads[a] & heads[b]) for b in heads} for a in heads})
 
 
 def frequency_agreement(selections: Mapping[str, Selection], seed: int = 0) -> pd.DataFrame:
-    """Spearman's ρ between the selection frequencies of every two data sets.
+    """Returns Spearman's ρ between the selection frequencies of each two data sets.
 
     Of a set with itself: between its odd and its even samples, which differ by nothing but chance. Heads that
     neither of the two ever chose are left out.

@@ -1,4 +1,4 @@
-"""Models side by side: how few heads each needs, where they lie, and whether frequency ranks them by IoU.
+"""Compares models: their heads, the layers these lie in, and the correlation of frequency and IoU.
 
 A head's number means nothing in another model, so what is compared is rank, depth, overlap, and which
 expressions are missed.
@@ -26,15 +26,15 @@ NAMED_DEPTHS = {
     name: [layer / (layers - 1) for layer, _ in HEADS[name]]
     for name, layers in {"LLaVA-1.5-7B": 32, "LLaVA-1.5-13B": 40}.items()
 }
-"""Where the heads that the paper names lie, 0 the first layer of the decoder and 1 the last."""
+"""Depth of the heads that the paper names: 0 is the first layer of the decoder, 1 the last."""
 
 
 @dataclass(frozen=True, eq=False)
 class Compared:
-    """One model's heads on one set of expressions.
+    """Describes one model's heads on one set of expressions.
 
     Attributes:
-        name: Of the model.
+        name: Name of the model.
         samples: How many expressions.
         selection: Its heads, chosen as in the paper.
         iou: Mean IoU of each head's own map with the object, over the same expressions; the selection does
@@ -52,17 +52,17 @@ class Compared:
 
     @property
     def layers(self) -> int:
-        """Of the decoder."""
+        """Returns the number of layers of the decoder."""
         return self.iou.shape[0]
 
 
 def compared(
     name: str, profiled: xr.Dataset, k: int = 3, least_frequency: float = 0.01, seed: int = 0
 ) -> Compared:
-    """Select a model's heads from its profile, and correlate frequency with IoU (paper, figures 5 and 12).
+    """Selects a model's heads from its profile, and correlates frequency with IoU (paper, figures 5 and 12).
 
     Args:
-        name: Of the model.
+        name: Name of the model.
         profiled: From `locheads.profiling.profile.profile`, of samples with masks.
         k: Localization heads.
         least_frequency: Heads chosen in fewer samples are left out of the correlation (1 % in the paper).
@@ -82,7 +82,7 @@ def compared(
 
 
 def overview(models: Sequence[Compared]) -> pd.DataFrame:
-    """A row a model: its size, its threshold, its localization heads and its ρ."""
+    """Returns one row per model: its size, its threshold, its localization heads and its ρ."""
     rows = [
         {
             "layers × heads": f"{one.layers} × {one.iou.shape[1]}",
@@ -100,7 +100,7 @@ def overview(models: Sequence[Compared]) -> pd.DataFrame:
 
 
 def correlations(models: Sequence[Compared]) -> list[dict[str, str | int | float | None]]:
-    """Each model's ρ with its 95 % interval, None where it is not defined, as results take it."""
+    """Returns each model's ρ with its 95 % interval, None where undefined, ready for `save_results`."""
     rows: list[dict[str, str | int | float | None]] = []
     for one in models:
         values = {name: getattr(one.correlation, name) for name in ("rho", "low", "high")}
@@ -110,7 +110,7 @@ def correlations(models: Sequence[Compared]) -> list[dict[str, str | int | float
 
 
 def layer_shares(frequency: Float[np.ndarray, "layer head"]) -> Float[np.ndarray, " layer"]:
-    """Share of all choices that fall on each layer; they sum to 1.
+    """Returns the share of all selections that fall on each layer; the shares sum to 1.
 
     Raises:
         ValueError: When no head was ever chosen.
@@ -122,7 +122,7 @@ def layer_shares(frequency: Float[np.ndarray, "layer head"]) -> Float[np.ndarray
 
 
 def sameness(profiled: xr.Dataset, samples: Sequence[Sample]) -> Float[np.ndarray, "layer head"]:
-    """How alike each head's maps are where the picture is the same and the object another.
+    """Returns the mean correlation of each head's maps of one picture and two different objects.
 
     The mean correlation over cells of the maps of two expressions of one picture that mean different objects:
     near 1 for a head that looks at the picture whatever is asked, near 0 or below for one that follows the
@@ -151,7 +151,7 @@ def sameness(profiled: xr.Dataset, samples: Sequence[Sample]) -> Float[np.ndarra
 def _correlation(
     a: Float[np.ndarray, "*batch row column"], b: Float[np.ndarray, "*batch row column"]
 ) -> Float[np.ndarray, "*batch"]:
-    """Over the cells of each two maps; NaN where one is uniform."""
+    """Returns the correlation over the cells of each two maps; NaN where one is uniform."""
     centred = [maps - maps.mean(axis=(-2, -1), keepdims=True) for maps in (a, b)]
     norms = np.prod([np.sqrt((maps**2).sum(axis=(-2, -1))) for maps in centred], axis=0)
     dots = (centred[0] * centred[1]).sum(axis=(-2, -1))
@@ -159,21 +159,21 @@ def _correlation(
 
 
 def overrated(one: Compared, most: int = 3) -> tuple[Head, ...]:
-    """The heads whose rank by frequency is farthest above their rank by IoU, the farthest first."""
+    """Returns the heads whose rank by frequency exceeds their rank by IoU the most, in that order."""
     pairs = np.array([(one.selection.frequency[head], one.iou[head]) for head in one.often])
     gap = rankdata(pairs[:, 0]) - rankdata(pairs[:, 1])
     return tuple(one.often[place] for place in np.argsort(-gap, kind="stable")[:most])
 
 
 def shared_misses(right: Mapping[str, Float[np.ndarray, " sample"]], seed: int = 0) -> pd.DataFrame:
-    """Whether two models miss the same expressions.
+    """Measures whether each two models miss the same expressions.
 
     Args:
         right: By model, whether each sample's box is right (1) or not (0), the same samples in one order.
         seed: Of the bootstrap over samples.
 
     Returns:
-        A row for every two models: shares in which `both`, `one` or `neither` is right, `by_chance` (the
+        One row per pair of models: shares in which `both`, `one` or `neither` is right, `by_chance` (the
         share in which neither would be, were they independent), and `phi` with its 95 % interval: the
         correlation of right and wrong, NaN where a model is always right or always wrong.
     """

@@ -1,4 +1,4 @@
-"""The audit: every open choice of the method as a parameter, and what each does to boxes, masks and heads.
+"""Varies every open choice of the method, and measures its effect on boxes, masks and heads.
 
 `paper.open_choices` says what paper and releases do; here each of these is a `Reading`, whose defaults are
 the paper's. What a reading of the criteria needs comes from the maps of a profile store. A choice that
@@ -30,15 +30,16 @@ from locheads.method.criteria import (
 from locheads.method.selection import Head, candidates, frequency_over_trials, top_heads
 from locheads.model.lvlm import Lvlm
 from locheads.model.segmenter import Segmenter
+from locheads.paper.open_choices import Choice
 
 Chosen = Bool[np.ndarray, "sample layer head"]
 BLOCK = 64
-"""Samples whose maps are judged at a time."""
+"""Number of samples whose maps are read at a time."""
 
 
 @dataclass(frozen=True)
 class Reading:
-    """One reading of the method, from the sums of the heads to SAM. The defaults are the paper's.
+    """Describes one reading of the method, from the sums of the heads to SAM. The defaults are the paper's.
 
     Attributes:
         threshold_on, elbow: Where τ comes from: `selection.candidates`, `criteria.curvature_threshold`.
@@ -47,7 +48,7 @@ class Reading:
         level, floor, weight, logarithm: Of `criteria.spatial_entropy`.
         skipped_layers: First layers left out.
         bottom_row: A head is left out of a sample where its last row has a value above this; None: nowhere.
-        kept: Candidates a sample.
+        kept: Candidates per sample.
         keep, scaled_as, prompt, cascade: Of `evaluation.Variant`; the prompt is SAM's.
     """
 
@@ -68,21 +69,21 @@ class Reading:
 
     @property
     def entropy(self) -> tuple[float, float, Literal["area", "mass"], Literal[4, 8], Logarithm]:
-        """What `spatial_entropy` takes after the maps."""
+        """Returns the arguments of `spatial_entropy` after the maps."""
         return self.level, self.floor, self.weight, 8, self.logarithm
 
 
 @dataclass(frozen=True)
 class Alternative:
-    """One other answer to an open choice: its row of `choices.CHOICES`, the answer, and the reading."""
+    """Another answer than the paper's to an open choice, and the reading that follows from it."""
 
-    choice: str
+    choice: Choice
     answer: str
     reading: Reading = field(default_factory=Reading)
 
     @property
     def name(self) -> str:
-        """Choice and answer, as in the table and the figure."""
+        """Returns choice and answer, as tables and figures show them."""
         return f"{self.choice}: {self.answer}"
 
 
@@ -90,23 +91,23 @@ DEFAULT = "default"
 """The name of the paper's reading among the others."""
 
 ALTERNATIVES = (
-    Alternative("τ computed on", "each sample's sums", Reading(threshold_on="sample")),
-    Alternative("passing heads", "by index (the bug)", Reading(passing="index")),
-    Alternative("elbow", "curvature, literally", Reading(elbow="curvature")),
-    Alternative("binarise at", "mean + 0.001", Reading(floor=0.001)),
-    Alternative("binarise at", "2 × mean", Reading(level=2.0)),
-    Alternative("binarise at", "2 × mean + 0.001", Reading(level=2.0, floor=0.001)),
-    Alternative("component weight", "attention mass", Reading(weight="mass")),
-    Alternative("extra filter", "none, all layers in", Reading(skipped_layers=0)),
-    Alternative("extra filter", "bottom row > 0.05 out", Reading(bottom_row=0.05)),
-    Alternative("box", "all cells above the mean", Reading(keep="all")),
-    Alternative("SAM", "box + mask", Reading(prompt="box+mask")),
-    Alternative("SAM", "box + point", Reading(prompt="box+point")),
-    Alternative("SAM", "box, mask fed back once", Reading(cascade=1)),
-    Alternative("logarithm", "base 2", Reading(logarithm="2")),
-    Alternative("logarithm", "normalised", Reading(logarithm="normalised")),
-    Alternative("kept candidates", "5 of a sample", Reading(kept=5)),
-    Alternative("kept candidates", "14 of a sample", Reading(kept=14)),
+    Alternative(Choice.THRESHOLD_FROM, "each sample's sums", Reading(threshold_on="sample")),
+    Alternative(Choice.PASSING, "by index (the bug)", Reading(passing="index")),
+    Alternative(Choice.ELBOW, "curvature, literally", Reading(elbow="curvature")),
+    Alternative(Choice.BINARISE, "mean + 0.001", Reading(floor=0.001)),
+    Alternative(Choice.BINARISE, "2 × mean", Reading(level=2.0)),
+    Alternative(Choice.BINARISE, "2 × mean + 0.001", Reading(level=2.0, floor=0.001)),
+    Alternative(Choice.WEIGHT, "attention mass", Reading(weight="mass")),
+    Alternative(Choice.FILTER, "none, all layers in", Reading(skipped_layers=0)),
+    Alternative(Choice.FILTER, "bottom row > 0.05 out", Reading(bottom_row=0.05)),
+    Alternative(Choice.BOX, "all cells above the mean", Reading(keep="all")),
+    Alternative(Choice.SAM, "box + mask", Reading(prompt="box+mask")),
+    Alternative(Choice.SAM, "box + point", Reading(prompt="box+point")),
+    Alternative(Choice.SAM, "box, mask fed back once", Reading(cascade=1)),
+    Alternative(Choice.LOGARITHM, "base 2", Reading(logarithm="2")),
+    Alternative(Choice.LOGARITHM, "normalised", Reading(logarithm="normalised")),
+    Alternative(Choice.KEPT, "5 of a sample", Reading(kept=5)),
+    Alternative(Choice.KEPT, "14 of a sample", Reading(kept=14)),
 )
 """Each choice answered otherwise, all else as in the paper; those that need no capture of their own."""
 
@@ -123,18 +124,18 @@ PRESETS = {
 
 
 def readings() -> dict[str, Reading]:
-    """The paper's reading, every alternative alone, and the released variants, by name."""
+    """Returns the paper's reading, every alternative alone, and the released variants, by name."""
     return {DEFAULT: Reading()} | {one.name: one.reading for one in ALTERNATIVES} | PRESETS
 
 
 def differing(reading: Reading) -> tuple[str, ...]:
-    """The parameters in which a reading is not the paper's."""
+    """Returns the parameters in which a reading differs from the paper's."""
     default = Reading()
     return tuple(f.name for f in fields(Reading) if getattr(reading, f.name) != getattr(default, f.name))
 
 
 def parts_of(reading: Reading) -> list[str]:
-    """The alternatives that make up a reading, by name; one that another of them includes is left out."""
+    """Returns the names of the alternatives that make up a reading, without those that another includes."""
     parts = {one.name: _settings(one.reading) for one in ALTERNATIVES}
     inside = {name: part for name, part in parts.items() if part <= _settings(reading)}
     return [name for name, part in inside.items() if not any(part < other for other in inside.values())]
@@ -145,7 +146,7 @@ def _settings(reading: Reading) -> set[tuple[str, object]]:
 
 
 def chosen_by(profiled: xr.Dataset, wanted: Mapping[str, Reading]) -> dict[str, Chosen]:
-    """The candidates of every sample under each reading.
+    """Returns the candidates of every sample under each reading.
 
     Args:
         profiled: A profile with the maps of all heads; they are read a block at a time.
@@ -162,7 +163,7 @@ def chosen_by(profiled: xr.Dataset, wanted: Mapping[str, Reading]) -> dict[str, 
 def _judged(
     maps: xr.DataArray, ways: set[tuple]
 ) -> tuple[dict[tuple, Float[np.ndarray, "sample layer head"]], Float[np.ndarray, "sample layer head"]]:
-    """Spatial entropies in several ways, and the peak of the bottom row, of all heads."""
+    """Returns the spatial entropies under several readings, and the peak of the bottom row, of all heads."""
     blocks = [maps[start : start + BLOCK].values for start in range(0, len(maps), BLOCK)]
     entropies = {way: np.concatenate([spatial_entropy(block, *way) for block in blocks]) for way in ways}
     return entropies, np.concatenate([bottom_row_peak(block) for block in blocks])
@@ -195,7 +196,7 @@ def passing_by_index(
     threshold_on: Literal["mean", "sample"] = "mean",
     elbow: Elbow = "chord",
 ) -> Bool[np.ndarray, "sample layer head"]:
-    """The first release's slip (its issue 12): a head's own number stands where its rank was meant.
+    """Returns the heads that pass by the first release's rule, which compares head numbers (its issue 12).
 
     Heads are numbered through all layers from 0, and those from the number on at which the *sorted* sums bend
     pass. So the lower layers are left out, whatever their sums.
@@ -208,13 +209,13 @@ def passing_by_index(
 
 
 def heads_of(chosen: Mapping[str, Chosen], k: int = 3, seed: int = 0) -> dict[str, tuple[Head, ...]]:
-    """The `k` heads chosen most often under each reading; none where fewer were ever chosen."""
+    """Returns the `k` most frequent heads under each reading; none where fewer were ever chosen."""
     frequency = {name: frequency_over_trials(one, seed) for name, one in chosen.items()}
     return {n: top_heads(one, k) if np.count_nonzero(one) >= k else () for n, one in frequency.items()}
 
 
 def variants_of(heads: Mapping[str, tuple[Head, ...]], wanted: Mapping[str, Reading]) -> dict[str, Variant]:
-    """How each reading grounds; those that found no heads are left out."""
+    """Returns the variant of each reading; readings without heads are left out."""
     return {
         name: Variant(heads[name], keep=one.keep, scaled_as=one.scaled_as, prompt=one.prompt,
                       cascade=one.cascade)
@@ -229,7 +230,7 @@ def evaluate_each(
     maps: Iterable[Float[np.ndarray, "layer head row column"]] | xr.Dataset,
     variants: Mapping[str, Variant],
 ) -> pd.DataFrame:
-    """As `evaluate_variants`, but variants that are the same but for their name are grounded once.
+    """Evaluates variants like `evaluate_variants`, grounding those that differ only in name once.
 
     Args:
         lvlm: As there.
@@ -252,6 +253,6 @@ def evaluate_each(
 
 
 def _kind(variant: Variant) -> tuple:
-    """What tells variants apart; the order of heads does not, as their maps are added up."""
+    """Returns a key that equal variants share; the order of heads does not count: their maps are summed."""
     rest = [getattr(variant, f.name) for f in fields(Variant) if f.name != "heads"]
     return frozenset(map(tuple, variant.heads)), *rest

@@ -1,4 +1,4 @@
-"""How large the effects of the audit's choices are: paired differences in ρ, and the order of all."""
+"""Measures the effects of the audit's choices: paired differences in ρ, and a ranking of all effects."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def correlation_differences(
     resamples: int = 500,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """What each reading changes in Spearman's ρ between selection frequency and mean IoU over heads.
+    """Returns the change of Spearman's ρ (selection frequency against mean IoU over heads) by each reading.
 
     Both the samples of the selection and those of the IoU are drawn anew, the same draws for every reading;
     τ stays that of all samples. Heads chosen less often than `least` in a draw are left out of it.
@@ -57,10 +57,10 @@ def correlation_differences(
 
 
 def ranked(effects: pd.DataFrame) -> list[str]:
-    """Variants by the largest difference to boxes or masks, then to ρ, of either sign; ties as they come.
+    """Ranks variants by the largest absolute difference in boxes or masks, then in ρ; ties keep their order.
 
     Args:
-        effects: Columns `variant`, `metric`, `value`, as of `scoring.differences` and
+        effects: Columns `variant`, `metric`, `value`, as of `scores.differences` and
             `correlation_differences`.
     """
     size = effects.assign(value=effects.value.abs()).pivot(index="variant", columns="metric", values="value")
@@ -70,7 +70,9 @@ def ranked(effects: pd.DataFrame) -> list[str]:
 
 
 def listing(effects: pd.DataFrame, order: Sequence[str], metrics: Mapping[str, str]) -> pd.DataFrame:
-    """A table to read: a row a variant, a column a metric, `difference [low, high]`; empty where unknown.
+    """Returns a table of `difference [low, high]`: one row per variant, one column per metric.
+
+    Cells without a value are empty.
 
     Args:
         effects: Columns `variant`, `metric`, `value`, `low`, `high`.
@@ -89,7 +91,7 @@ def _written(value: float, low: float, high: float) -> str:
 
 
 def _counts(n: int, resamples: int, rng: np.random.Generator) -> Float[np.ndarray, "resample n"]:
-    """How often each of `n` samples is in each resample."""
+    """Returns how often each of `n` samples is in each resample."""
     return rng.multinomial(n, np.full(n, 1 / n), size=resamples).astype(float)
 
 

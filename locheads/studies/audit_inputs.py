@@ -1,4 +1,4 @@
-"""Choices that change what the model sees: how a picture becomes square, and the prompt.
+"""Varies the choices that change the model's input: how a picture becomes square, and the prompt.
 
 Each needs a capture of its own. Heads and selection frequency are kept: the input alone is measured.
 """
@@ -18,16 +18,17 @@ from locheads.evaluation.evaluate import Variant, evaluate_variants
 from locheads.model.loading import varied
 from locheads.model.lvlm import Lvlm
 from locheads.model.segmenter import Segmenter
+from locheads.paper.open_choices import Choice
 from locheads.profiling.profile import judged
 
 
 @dataclass(frozen=True, eq=False)
 class Seen:
-    """What came of several inputs.
+    """Holds the results of several kinds of input.
 
     Attributes:
-        outcomes: Rows as of `evaluation.evaluate_variants`, each way of input a variant.
-        iou: IoU of every single head, by way.
+        outcomes: Rows as of `evaluation.evaluate_variants`, with each kind of input as a variant.
+        iou: IoU of every single head, by kind of input.
     """
 
     outcomes: pd.DataFrame
@@ -37,7 +38,7 @@ class Seen:
 def see(
     ways: Mapping[str, tuple[Lvlm, Variant]], segmenter: Segmenter, samples: Sequence[Sample], batch: int = 16
 ) -> Seen:
-    """Capture and ground the samples in each way; ways of the same model are captured once.
+    """Captures and grounds the samples with each kind of input; each model captures them once.
 
     Args:
         ways: By name: a model from `lvlm.varied`, and how its maps are grounded.
@@ -59,21 +60,21 @@ def see(
 
 
 def squares(lvlm: Lvlm, variant: Variant) -> dict[str, tuple[Lvlm, Variant]]:
-    """A picture padded, stretched or cropped to a square; and padded with boxes scaled as if stretched."""
+    """Returns ways to a square picture: pad, stretch, crop, and pad with boxes scaled as if stretched."""
     pad = varied(lvlm, fit="pad")
     as_if = Variant(variant.heads, scaled_as="stretch")
     return {
-        "image to square: pad": (pad, variant),
-        "image to square: stretch": (varied(lvlm, fit="stretch"), variant),
-        "image to square: centre crop": (varied(lvlm, fit="crop"), variant),
-        "image to square: pad, scaled as if stretched": (pad, as_if),
+        f"{Choice.SQUARE}: pad": (pad, variant),
+        f"{Choice.SQUARE}: stretch": (varied(lvlm, fit="stretch"), variant),
+        f"{Choice.SQUARE}: centre crop": (varied(lvlm, fit="crop"), variant),
+        f"{Choice.SQUARE}: pad, scaled as if stretched": (pad, as_if),
     }
 
 
 def prompted(
     lvlm: Lvlm, prompts: Mapping[str, str], sample: Sample, last: Iterable[str] = ()
 ) -> tuple[dict[str, Lvlm], dict[str, str]]:
-    """The model with each prompt that it can take, and why not for the others.
+    """Returns the model with each prompt that it accepts, and the reasons for the prompts it refuses.
 
     Args:
         lvlm: The model.

@@ -1,4 +1,4 @@
-"""Four signatures of a run that went wrong, told from its numbers alone, without knowing the cause.
+"""Detects four signatures of a run that went wrong, from its numbers alone.
 
 Who reruns the study on a model or data of their own and gets 46 where 80.3 was expected has nothing to look
 at: no step failed. Each signature is one number of a profile, or of the boxes, with a limit beyond which a
@@ -41,7 +41,7 @@ _RASTER = 24
 
 @dataclass(frozen=True)
 class Finding:
-    """One signature in one run.
+    """Describes one signature in one run.
 
     Attributes:
         signature: Its name.
@@ -70,7 +70,7 @@ def diagnose_heads(
     kept: int = 10,
     skipped_layers: int = 2,
 ) -> tuple[Finding, Finding]:
-    """The two signatures of a profile: `blind query` and `no head stands out`. No annotation is needed.
+    """Returns the two signatures of a profile: `blind query` and `no head stands out`, without annotations.
 
     Args:
         sums: Attention sums of the profile.
@@ -84,7 +84,7 @@ def diagnose_heads(
 def diagnose_boxes(
     found: Real[np.ndarray, "n 4"], true: Real[np.ndarray, "n 4"], sizes: Real[np.ndarray, "n 2"]
 ) -> tuple[Finding, Finding]:
-    """The two signatures of boxes: `same place` and `displaced boxes`.
+    """Returns the two signatures of boxes: `same place` and `displaced boxes`.
 
     Args:
         found: Boxes of the heads, xyxy pixels, of at least one sample; the more different the expressions,
@@ -99,14 +99,14 @@ def diagnose_boxes(
 
 
 def tell(findings: Sequence[Finding]) -> None:
-    """Print a line for each finding; those that show begin with WARNING and say what to check."""
+    """Prints one line per finding; those that show begin with WARNING and say what to check."""
     print("\n".join(map(str, findings)))
 
 
 def _blind_query(
     sums: Float[np.ndarray, "sample layer head"], selection: Selection, skipped_layers: int
 ) -> Finding:
-    """How far apart τ sets the chosen heads and those below; 0 where it sorts out none."""
+    """Measures the gap in attention sum between chosen heads and those below τ; 0 where none is below."""
     mean = sums.mean(axis=0, dtype=np.float64)
     below = ~selection.passing
     below[:skipped_layers] = False
@@ -125,7 +125,7 @@ def _blind_query(
 
 
 def _no_head_stands_out(selection: Selection, kept: int) -> Finding:
-    """The least frequency of the chosen heads, as a multiple of what drawing among passing heads gives.
+    """Measures the least frequency of the chosen heads, as a multiple of a random draw among passing heads.
 
     The limit leaves four standard errors to chance, so that few samples do not pass for a finding.
     """
@@ -145,7 +145,7 @@ def _no_head_stands_out(selection: Selection, kept: int) -> Finding:
 
 
 def _same_place(found: Real[np.ndarray, "n 4"], sizes: Real[np.ndarray, "n 2"]) -> Finding:
-    """How many of the boxes share one point, in shares of the picture: 1 for boxes of the whole picture."""
+    """Measures the share of boxes that cover one point of the picture: 1 for boxes of the whole picture."""
     shares = found / np.tile(sizes, 2)
     centre = (np.arange(_RASTER) + 0.5) / _RASTER
     x, y = (
@@ -169,7 +169,7 @@ def _same_place(found: Real[np.ndarray, "n 4"], sizes: Real[np.ndarray, "n 2"]) 
 def _displaced_boxes(
     found: Real[np.ndarray, "n 4"], true: Real[np.ndarray, "n 4"], sizes: Real[np.ndarray, "n 2"]
 ) -> Finding:
-    """How far the boxes are off in the same way: medians, so that boxes on another object do not count.
+    """Measures the displacement that all boxes share, by medians, so that boxes elsewhere do not count.
 
     Heads that light up more than the object widen a box along both edges alike, so wide boxes alone do not
     show; an error of geometry is another factor along one edge, or a shift.
@@ -192,7 +192,7 @@ def _displaced_boxes(
 
 
 def _by_axis(boxes: Real[np.ndarray, "n 4"], sizes: Real[np.ndarray, "n 2"]) -> Float[np.ndarray, "n 2 2"]:
-    """Centre and edge along each picture's longer and shorter side, as shares of it (square: x, then y)."""
+    """Returns centre and edge along each picture's longer and shorter side, as its shares (square: x, y)."""
     shares = boxes / np.tile(sizes, 2)
     low, high = shares[:, :2], shares[:, 2:]
     axes = np.stack([(low + high) / 2, high - low], axis=-1)

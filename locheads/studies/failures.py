@@ -1,25 +1,21 @@
 """Where grounding with a few heads fails: counting, shapes not convex, small objects, rivals, borders.
 
-Everything is told from expressions, true masks and the boxes of all objects of a picture, so it works on any
-data set that has them; no label of the specimen's scenes is used.
+All measures use expressions, true masks and the boxes of all objects of a picture, so they work on any data
+set that has these; no label of the specimen's scenes is used.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from io import BytesIO
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, Real
-from PIL import Image
 from scipy import ndimage
 
-from locheads.data.samples import Box, Sample, encode_mask, tight_box, true_mask
+from locheads.data.samples import Box, Sample, true_mask
 from locheads.evaluation.metrics import bootstrap_interval, box_iou, mask_iou
-from locheads.method.geometry import Window
 from locheads.method.grounding import convex_hull, polygon_area
 from locheads.model.lvlm import Lvlm
 from locheads.model.segmenter import Segmenter
@@ -30,7 +26,7 @@ COUNTING = re.compile(
     r"twice|two|three|four|five|six|odd one)\b",
     re.IGNORECASE,
 )
-"""Words that name an object through how many others there are, or through its rank among them."""
+"""Words that identify an object by a number of objects, or by its rank among them."""
 
 KINDS = ("hit", "merged", "rival", "off")
 """What a box is: right (IoU of at least 0.5); over most of another object as well; nearer to another object
@@ -38,12 +34,14 @@ than to the right one; or none of these, at the right object with another size o
 
 
 def counts(expression: str) -> bool:
-    """Whether an expression takes counting, by the words of `COUNTING`."""
+    """Returns whether an expression requires counting, by the words of `COUNTING`."""
     return COUNTING.search(expression) is not None
 
 
 def solidity(mask: Bool[np.ndarray, "height width"]) -> float:
-    """The share of its convex hull that a mask fills: 1 for convex shapes, and the IoU of hull and mask.
+    """Returns the share of its convex hull that a mask fills: 1 for convex shapes.
+
+    It is also the IoU of hull and mask.
 
     Raises:
         ValueError: When the mask is empty.
@@ -52,7 +50,7 @@ def solidity(mask: Bool[np.ndarray, "height width"]) -> float:
 
 
 def hull(mask: Bool[np.ndarray, "height width"]) -> Float[np.ndarray, "corners 2"]:
-    """The corners (x, y), in pixels, of a mask's convex hull, around its outermost pixels only.
+    """Returns the corners (x, y), in pixels, of a mask's convex hull.
 
     Raises:
         ValueError: When the mask is empty.
@@ -63,7 +61,7 @@ def hull(mask: Bool[np.ndarray, "height width"]) -> Float[np.ndarray, "corners 2
 def kind_of(
     found: Real[np.ndarray, "4"], true: Real[np.ndarray, "4"], others: Real[np.ndarray, "n 4"]
 ) -> str:
-    """Which of `KINDS` a box is.
+    """Returns which of `KINDS` a box is.
 
     Args:
         found: The box, xyxy pixels.
@@ -81,7 +79,7 @@ def kind_of(
 def swallowed(
     found: Real[np.ndarray, "4"], true: Real[np.ndarray, "4"], others: Real[np.ndarray, "n 4"]
 ) -> bool:
-    """Whether a box lies over at least half of the right object and at least half of another.
+    """Returns whether a box covers at least half of the right object and at least half of another.
 
     Another object that the true box covers by half does not count.
     """
@@ -90,7 +88,7 @@ def swallowed(
 
 
 def covered(boxes: Real[np.ndarray, "n 4"], by: Real[np.ndarray, "4"]) -> Float[np.ndarray, " n"]:
-    """The share of each box that another one covers; 0 for boxes without area."""
+    """Returns the share of each box that another one covers; 0 for boxes without area."""
     sides = np.minimum(boxes[:, 2:], by[2:]) - np.maximum(boxes[:, :2], by[:2])
     area = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
     return np.divide(np.maximum(sides, 0).prod(axis=1), area, out=np.zeros(len(boxes)), where=area > 0)
@@ -103,18 +101,19 @@ def anatomy(
     found: Real[np.ndarray, "n 4"],
     objects: Mapping[str, Sequence[Box]],
 ) -> pd.DataFrame:
-    """What is known of each sample and its box, one row each.
+    """Describes each sample and its box.
 
     Args:
-        lvlm: The model that the boxes are of; sizes are told in cells of its grid.
+        lvlm: The model that found the boxes; sizes are in cells of its grid.
         segmenter: Turns boxes into masks.
         samples: With box and mask.
         found: Boxes of the heads, xyxy pixels.
         objects: Boxes of all objects of each picture, by image id; the sample's own among them.
 
     Returns:
-        `sample_id`, `counting`, `cells` (area of the object), `solidity`, `margin` (least distance of its box
-        to the border, in cells), `objects` (how many the picture has; 0: not known), `kind`, `box_iou`,
+        One row per sample: `sample_id`, `counting`, `cells` (area of the object), `solidity`, `margin` (least
+        distance of its box to the border, in cells), `objects` (how many the picture has; 0: unknown),
+        `kind`, `box_iou`,
         `mask_iou` (of the mask from the heads' box), `true_box_iou` (of the mask from the true box).
     """
     rows = []
@@ -152,13 +151,13 @@ def _segmented(segmenter: Segmenter, sample: Sample, box: Real[np.ndarray, "4"])
 
 
 def rates(table: pd.DataFrame, by: str, outcome: str = "hit", seed: int = 0) -> pd.DataFrame:
-    """How often something is so in each group, with a 95 % interval.
+    """Returns the mean of an outcome in each group, with its 95 % bootstrap interval.
 
     Args:
-        table: One row a sample.
-        by: The column that tells the groups apart, in their order where it is categorical.
-        outcome: A column of truth values or shares.
-        seed: Of the bootstrap over samples.
+        table: One row per sample.
+        by: The column that names the group; its order is kept where it is categorical.
+        outcome: A column of booleans, or of shares in [0, 1].
+        seed: Seed of the bootstrap over samples.
 
     Returns:
         Indexed by group: `samples`, `value`, `low`, `high`. Groups without a sample are left out.
@@ -170,61 +169,3 @@ def rates(table: pd.DataFrame, by: str, outcome: str = "hit", seed: int = 0) -> 
             bootstrap_interval(values, seed=seed)
         )
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis(by)
-
-
-def cut(sample: Sample, region: tuple[int, int, int, int], name: str) -> Sample:
-    """The sample in a part of its picture; box and mask are those of what the part holds, None of nothing.
-
-    Args:
-        sample: With a mask.
-        region: The part, xyxy in whole pixels inside the picture, half-open.
-        name: Ends the new sample's ids.
-    """
-    x0, y0, x1, y1 = region
-    mask = true_mask(sample)[y0:y1, x0:x1]
-    box = tight_box(mask)
-    return replace(
-        sample,
-        sample_id=f"{sample.sample_id}-{name}",
-        image_id=f"{sample.image_id}-{name}-{x0}-{y0}-{x1}-{y1}",
-        size=(x1 - x0, y1 - y0),
-        box=box,
-        segmentation=None if box is None else encode_mask(mask),
-        ignored=None,
-        stored=lambda: _png(sample.image.crop(region)),
-    )
-
-
-def _png(image: Image.Image) -> bytes:
-    buffer = BytesIO()
-    image.save(buffer, "PNG")
-    return buffer.getvalue()
-
-
-def oblong(sample: Sample, share: float = 2 / 3) -> Sample | None:
-    """The sample in a picture that is not square: as it is, or else a strip with the object whole in it.
-
-    Args:
-        sample: With a mask.
-        share: Height of the strip, of the picture's; it lies as central as the object allows.
-
-    Returns:
-        None where the object is higher than the strip.
-    """
-    width, height = sample.size
-    if width != height:
-        return sample
-    rows = np.flatnonzero(true_mask(sample).any(axis=1))
-    first, last, strip = int(rows[0]), int(rows[-1]) + 1, round(share * height)
-    if last - first > strip:
-        return None
-    top = min(max((height - strip) // 2, last - strip), first)
-    return cut(sample, (0, top, width, top + strip), "strip")
-
-
-def central_square(sample: Sample) -> tuple[int, int, int, int]:
-    """What a centre crop leaves of the picture, xyxy in whole pixels: the square of its shorter edge."""
-    window = Window.resize_and_crop(sample.size, (1, 1))
-    side = min(sample.size)
-    x0, y0 = int(window.x0), int(window.y0)
-    return x0, y0, x0 + side, y0 + side

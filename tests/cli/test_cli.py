@@ -19,6 +19,8 @@ from PIL import Image
 from locheads import cli
 from locheads.run import outputs
 
+pytestmark = pytest.mark.slow
+
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
 PARAMETERS = 'world = "specimen"  # world\nscale = 1.0  # factor\n'
@@ -165,7 +167,7 @@ def test_in_place_puts_clean_copies_in_place_of_the_notebooks(locheads: Command,
         (["ground", "text.png", "the ring"], "text.png: the image does not decode"),
         (["ground", "no.png", " "], "the expression is empty"),
         (["ground", "no.png", "the ring", "--output", "a.txt"], "a.txt: not a kind of picture"),
-        (["ground", "good.png", "the ring", "--heads", "3.2"], "not of the form L3H2"),
+        (["ground", "good.png", "the ring", "--heads", "3.2"], "heads '3.2': write them as in L3H2,L4H1"),
         (["ground", "good.png", "the ring"], "run `locheads run 01_head_profiling"),
         (["ground", "good.png", "the ring", "--model", "llava"], "'llava' has other heads"),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from locheads.data.cropping import band, cut, oblong
+from locheads.data.cropping import band, central_square, cut, oblong
 from locheads.data.samples import Sample, encode_mask, tight_box
 from locheads.evaluation.evaluate import Variant
 from locheads.method.geometry import Window
@@ -53,6 +54,26 @@ def test_a_band_lies_inside_the_edge_and_around_the_object(edge, data, share):
 def test_what_a_cut_leaves_out_is_gone_from_box_and_mask(sample):
     part = cut(sample, (5, 0, 20, 14))
     assert part.box == (0.0, 12.0, 4.0, 14.0) and part.mask.sum() == 4 * 2
+
+
+def test_a_cut_without_the_object_has_neither_box_nor_mask(sample):
+    assert (part := cut(sample, (9, 0, 20, 20))).box is None and part.mask is None
+    boxed = replace(sample, segmentation=None)
+    assert cut(boxed, (9, 0, 20, 20)).box is None and cut(boxed, (8, 0, 20, 20)).box == (0, 12, 1, 17)
+
+
+def test_an_object_larger_than_the_share_is_kept_whole(sample):
+    part = oblong(sample, 0.2, wide=False)
+    assert part.size == (6, 20) and part.mask.sum() == sample.mask.sum()
+
+
+@pytest.mark.parametrize(
+    ("region", "square"), [((0, 0, 20, 12), (4, 0, 16, 12)), ((1, 0, 8, 20), (0, 6, 7, 13))]
+)
+def test_the_central_square_is_what_a_centre_crop_leaves(sample, region, square):
+    part = cut(sample, region)
+    x0, y0, x1, y1 = central_square(part)
+    assert (x0, y0, x1, y1) == square and x1 - x0 == y1 - y0 == min(part.size)
 
 
 @pytest.mark.parametrize("size", [(20, 12), (12, 20), (21, 12), (7, 7)])

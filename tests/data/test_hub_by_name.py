@@ -110,6 +110,7 @@ def _write(folder: Path) -> None:
         rows.to_parquet(folder / f"{split}-00000-of-00001.parquet")
 
 
+@pytest.mark.slow
 def test_a_set_is_read_by_name_and_only_the_split_is_fetched(
     tmp_path: Path, hub: tuple[str, list[str]]
 ) -> None:

@@ -2,15 +2,17 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import ndimage
 
+from locheads.method import criteria
 from locheads.method.criteria import (
     attention_sum,
     binarise,
     bottom_row_peak,
+    count_components,
     curvature_threshold,
     label_components,
     sample_thresholds,
@@ -114,11 +116,46 @@ def test_level_floor_and_weight_by_hand():
     st.sampled_from(["area", "mass"]),
     st.sampled_from([4, 8]),
 )
+@example(np.zeros((1, 3, 3)), 1.0, 0.0, "mass", 8)  # empty
+@example(np.full((2, 3, 3), 1 / 3), 1.0, 0.0, "area", 8)  # uniform
+@example(np.ones((3, 1, 1)), 0.5, 0.0, "mass", 4)  # a single cell, above half its mean
+@example(picture("000 010 000")[None], 1.0, 0.0, "mass", 8)  # one cell above
+@example(picture("101 000 101")[None], 2.0, 0.0, "mass", 8)  # four equal components
+@example(np.stack([picture("111"), picture("909"), picture("000")]), 1.0, 0.0, "area", 8)  # none, two, none
 def test_spatial_entropy_equals_the_naive_loop(maps, level, floor, weight, connectivity):
-    expected = [naive_entropy(one, level, floor, weight, connectivity) for one in maps]
-    np.testing.assert_allclose(
-        spatial_entropy(maps, level, floor, weight, connectivity), expected, atol=1e-12
-    )
+    expected = np.array([naive_entropy(one, level, floor, weight, connectivity) for one in maps])
+    found = spatial_entropy(maps, level, floor, weight, connectivity)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12)
+    count = np.array([count_components(binarise(one, level, floor), connectivity) for one in maps])
+    np.testing.assert_array_equal(found == np.inf, count == 0)
+    assert (found[count == 1] == 0).all()
+    bits = spatial_entropy(maps, level, floor, weight, connectivity, "2")
+    np.testing.assert_allclose(bits, expected / np.log(2), rtol=0, atol=1e-12)
+    normalised = spatial_entropy(maps, level, floor, weight, connectivity, "normalised")
+    np.testing.assert_allclose(normalised, expected / np.log(np.maximum(count, 2)), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("cells", [1, 100, 10**9])
+@pytest.mark.parametrize("weight", ["area", "mass"])
+def test_how_many_maps_are_treated_at_a_time_changes_nothing(cells, weight, monkeypatch):
+    maps = np.random.default_rng(8).random((3, 5, 6, 7)) ** 3
+    maps[1] = 0  # whole blocks without a component
+    expected = np.array([naive_entropy(one, weight=weight) for one in maps.reshape(-1, 6, 7)])
+    monkeypatch.setattr(criteria, "CELLS", cells)
+    np.testing.assert_allclose(spatial_entropy(maps, weight=weight).ravel(), expected, rtol=0, atol=1e-12)
+
+
+def test_a_map_with_nan_or_infinity_leaves_its_neighbours_alone():
+    maps = np.stack([picture("909"), picture("909"), picture("909"), picture("990")])
+    maps[1, 0, 1], maps[2, 0, 1] = np.nan, np.inf
+    for weight in ("area", "mass"):
+        expected = [np.log(2), np.inf, np.inf, 0]
+        np.testing.assert_allclose(spatial_entropy(maps, weight=weight), expected, rtol=0, atol=1e-12)
+
+
+def test_components_are_counted_map_by_map():
+    binary = np.stack([picture("909"), picture("000"), picture("990"), picture("000")]) > 0
+    np.testing.assert_array_equal(count_components(binary.reshape(2, 2, 1, 3)), [[2, 0], [1, 0]])
 
 
 def test_spatial_entropy_equals_the_naive_loop_on_many_noisy_maps():
@@ -131,7 +168,7 @@ def test_spatial_entropy_equals_the_naive_loop_on_many_noisy_maps():
 @pytest.mark.parametrize("shape", [(1, 64), (5, 63), (4, 64), (3, 65), (6, 128), (30, 200), (70, 1)])
 @pytest.mark.parametrize("weight", ["area", "mass"])
 @pytest.mark.parametrize("connectivity", [4, 8])
-def test_rows_narrower_and_wider_than_a_word_equal_the_naive_loop(shape, weight, connectivity):
+def test_maps_of_any_shape_equal_the_naive_loop(shape, weight, connectivity):
     maps = np.random.default_rng(4).random((20, *shape)) ** np.linspace(0.2, 3, 20)[:, None, None]
     expected = [naive_entropy(one, weight=weight, connectivity=connectivity) for one in maps]
     entropy = spatial_entropy(maps, weight=weight, connectivity=connectivity)
@@ -146,7 +183,7 @@ def test_one_large_component_has_an_entropy_of_exactly_zero(weight):
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32])
-def test_more_maps_than_one_thread_takes_in_any_layout(dtype):
+def test_many_maps_in_any_layout_equal_the_naive_loop(dtype):
     maps = np.random.default_rng(3).random((5, 7, 40, 40)).astype(dtype).transpose(2, 3, 0, 1)
     expected = [naive_entropy(one.astype(np.float64)) for one in maps.reshape(-1, 5, 7)]
     np.testing.assert_allclose(spatial_entropy(maps).ravel(), expected, atol=1e-12)

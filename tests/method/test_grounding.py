@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import ndimage
 
+from locheads.method import criteria
 from locheads.method.geometry import Window
 from locheads.method.grounding import (
     combine,
@@ -251,7 +252,11 @@ def test_iou_per_head_equals_a_loop():
 @pytest.mark.parametrize(
     ("kernel", "sigma", "level"), [(7, 1.0, 1.0), (11, 1.8, 2.0), (1, 1.0, 1.0), (3, 0.0, 0.5)]
 )
-def test_iou_per_head_is_that_of_the_smoothed_map_on_all_threads(kernel, sigma, level):
+@pytest.mark.parametrize("cells", [1, 70, 2**22])
+def test_iou_per_head_is_that_of_the_smoothed_map_however_many_at_a_time(
+    kernel, sigma, level, cells, monkeypatch
+):
+    monkeypatch.setattr(criteria, "CELLS", cells)
     rng = np.random.default_rng(6)  # maps smaller than the kernel too
     maps, coverage = rng.random((25, 60, 5, 4)).astype(np.float32) ** 3, rng.random((25, 5, 4))
     predicted = pseudo_mask(smooth(maps, kernel, sigma), level)

@@ -1,16 +1,21 @@
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from locheads.errors import LocheadsError
 from locheads.method.criteria import curvature_threshold
 from locheads.method.selection import (
     Head,
     candidates,
+    check_heads,
     greedy_heads,
+    parse_heads,
     passing_heads,
     random_heads,
     selection_frequency,
@@ -176,3 +181,25 @@ def test_take_heads_fixed_and_greedy():
     greedy = take_heads(maps, np.array([[[1, 0], [-1, -1]], [[2, 2], [0, 3]]]))
     np.testing.assert_array_equal(greedy[0], [maps[0, 1, 0], np.zeros((5, 6))])
     np.testing.assert_array_equal(greedy[1], [maps[1, 2, 2], maps[1, 0, 3]])
+
+
+def test_heads_are_read_from_text():
+    assert parse_heads("L3H2,L4H1") == (Head(3, 2), Head(4, 1))
+    assert parse_heads(" l14 h24 ,L0 H0") == (Head(14, 24), Head(0, 0))
+
+
+@pytest.mark.parametrize("text", ["", "3,2", "L3H2,", "L3H2;L4H1", "L-1H2", "L3H2x", "L3"])
+def test_other_text_is_refused_with_the_text_and_the_form(text):
+    with pytest.raises(LocheadsError, match=re.escape(f"heads '{text}': write them as in L3H2,L4H1")):
+        parse_heads(text)
+
+
+def test_heads_are_checked_against_the_model():
+    check_heads([(0, 0), Head(11, 7)], 12, 8, "small")
+    check_heads([], 12, 8, "small")
+    for layer, head in [(12, 0), (0, 8), (-1, 0), (0, -1)]:
+        message = (
+            f"no head L{layer}H{head}: small has 12 layers of 8 heads; give layers 0 to 11 and heads 0 to 7"
+        )
+        with pytest.raises(LocheadsError, match=re.escape(message)):
+            check_heads([(0, 0), (layer, head)], 12, 8, "small")

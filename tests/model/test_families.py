@@ -30,6 +30,8 @@ from locheads.model.families import FAMILIES
 from locheads.model.lvlm import Lvlm
 from locheads.model.shared_image import capture_image, shares
 
+pytestmark = pytest.mark.slow
+
 DYNAMIC = [name for name in BUILDERS if FAMILIES[name].cells is None]
 
 

@@ -148,6 +148,7 @@ def test_a_coarse_mask_prompt_is_positive_where_most_of_a_cell_is_covered() -> N
 # Its training
 
 
+@pytest.mark.slow
 def test_resuming_gives_what_an_undisturbed_run_gives(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -171,6 +172,7 @@ def test_resuming_gives_what_an_undisturbed_run_gives(
     assert not list(tmp_path.glob("*partial*"))
 
 
+@pytest.mark.slow
 def test_training_moves_every_weight(tmp_path: Path) -> None:
     torch.manual_seed(0)
     before = build_sam(TINY)
@@ -258,6 +260,7 @@ def test_a_box_without_area_in_the_image_is_one_clear_error(segmenter: Segmenter
         segmenter.masks(np.zeros((SIDE, SIDE, 3), np.uint8), boxes)
 
 
+@pytest.mark.slow
 def test_objects_of_held_out_scenes_are_segmented(segmenter: Segmenter) -> None:
     ious = []
     for i in range(20):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 from locheads.data import read_samples
@@ -9,6 +10,7 @@ from locheads.model.loading import load_lvlm
 from locheads.model.own_answer import ask, asking, parse_place
 
 
+@pytest.mark.slow
 def test_answers_are_those_of_a_loop_over_tokens_whatever_the_batch() -> None:
     lvlm = asking(load_lvlm(), "{expression}")
     samples = read_samples("specimen", "refcocog", "val", limit=5)

@@ -15,8 +15,8 @@ import pytest
 from nbformat import NotebookNode
 
 from locheads.errors import LocheadsError
+from locheads.paper.coverage import HEADLINES
 from locheads.run import outputs, runner
-from locheads.run.closing_table import HEADLINES
 from locheads.run.parameters import declared
 
 LARGEST = 300_000

@@ -8,8 +8,8 @@ from locheads.paper.open_choices import (
     ATTEMPTS,
     CHOICES,
     INDEPENDENT_FREQUENCIES,
+    Choice,
     choices_frame,
-    independent_frame,
 )
 from locheads.paper.tables import HEADS, REFER_COLUMNS, Reported, everything, frame, reported
 
@@ -114,14 +114,16 @@ def test_named_heads() -> None:
 
 def test_open_choices() -> None:
     table = choices_frame()
-    assert table.shape == (len(CHOICES), 3) == (11, 3) and table.index.is_unique
+    assert [answers.choice for answers in CHOICES] == list(Choice)
+    assert table.shape == (12, 3) and list(table.index) == [choice.value for choice in Choice]
+    assert table.loc["kept candidates"].str.contains("lowest entropies").all()
     assert "bug" in table.loc["passing heads", "first_release"]
     assert table.loc["logarithm", "later_rewrite"] == "natural"
 
 
 def test_independent_run() -> None:
-    table = independent_frame()
-    assert table.frequency.is_monotonic_decreasing and len(table) == 13
+    frequencies = list(INDEPENDENT_FREQUENCIES.values())
+    assert frequencies == sorted(frequencies, reverse=True) and len(frequencies) == 13
     assert INDEPENDENT_FREQUENCIES[14, 24] == 57.1
     # one head of the paper's three is not among the independent run's first twelve
     ranks = [list(INDEPENDENT_FREQUENCIES).index(head) for head in HEADS["LLaVA-1.5-7B"]]

@@ -20,7 +20,7 @@ import xarray as xr
 import zarr
 from PIL import Image
 
-from locheads.data.samples import Sample
+from locheads.data.samples import Sample, by_image
 from locheads.errors import LocheadsError
 from locheads.method.criteria import attention_sum, spatial_entropy
 from locheads.method.grounding import iou_per_head
@@ -141,13 +141,13 @@ def test_the_store_holds_what_the_criteria_say(lvlm: Lvlm, samples: list[Sample]
 
 
 def test_samples_of_an_image_lie_in_one_part_in_any_order(samples: list[Sample]) -> None:
-    order = store.by_image(samples, 4)
+    order = by_image(samples, 4)
     assert sorted(order) == list(range(len(samples)))
     parts = [{IMAGES[i] for i in order[start : start + 4]} for start in range(0, len(order), 4)]
     assert all(sum(image in part for part in parts) == 1 for image in set(IMAGES))
     crowded = [replace(sample, image_id="one") for sample in samples[:6]]
-    assert store.by_image(crowded, 4) == [0, 1, 2, 3, 4, 5]
-    assert store.by_image([replace(s, image_id=s.sample_id) for s in samples], 4) == list(range(11))
+    assert by_image(crowded, 4) == [0, 1, 2, 3, 4, 5]
+    assert by_image([replace(s, image_id=s.sample_id) for s in samples], 4) == list(range(11))
 
 
 def test_nothing_done_is_done_again(
@@ -187,7 +187,12 @@ def test_maps_of_all_of_none_and_of_some_heads(lvlm: Lvlm, samples: list[Sample]
         profile(lvlm, samples, tmp_path / "some", maps="all")
     with pytest.raises(LocheadsError, match="no head L12H0"):
         profile(lvlm, samples, tmp_path / "new", maps=[(12, 0)])
-    with pytest.raises(LocheadsError, match="L3H2,L4H1"):
+
+
+def test_whose_maps_to_keep_is_read_like_the_heads_of_ground() -> None:
+    assert store.kept_heads("all") == "all" and store.kept_heads("none") == "none"
+    assert store.kept_heads("l3 h2, L0H7") == ((3, 2), (0, 7))
+    with pytest.raises(LocheadsError, match="maps '3,2': give all, none, or heads as in L3H2,L4H1"):
         store.kept_heads("3,2")
 
 
@@ -264,25 +269,28 @@ def test_images_of_several_grids_are_refused(
     assert not (tmp_path / "store").exists()
 
 
+@pytest.mark.slow
 def test_a_killed_run_is_taken_up_and_ends_as_an_undisturbed_one(
     lvlm: Lvlm, samples: list[Sample], tmp_path: Path
 ) -> None:
     profile(lvlm, samples, tmp_path / "whole")
     (tmp_path / "samples").write_bytes(pickle.dumps(samples))
     script = (
-        "import pickle, sys, torch, pathlib; from locheads import profile, lvlm\n"
+        "import pickle, sys, torch, pathlib; from locheads.model import loading\n"
+        "from locheads.profiling import profile\n"
         "torch.set_num_threads(1); profile.PART = 4; root = pathlib.Path(sys.argv[1])\n"
         "samples = pickle.loads((root / 'samples').read_bytes())\n"
-        "profile.profile(lvlm.load_lvlm(), samples, root / 'killed')"
+        "profile.profile(loading.load_lvlm(), samples, root / 'killed')"
     )
     with subprocess.Popen([sys.executable, "-c", script, str(tmp_path)]) as process:
-        wait_for(tmp_path / "killed" / "done" / "c" / "0")
+        wait_for(tmp_path / "killed" / "done" / "c" / "0", process)
         process.kill()
     assert not zarr.open_array(tmp_path / "killed", path="done", mode="r")[:].all()
     profile(lvlm, samples, tmp_path / "killed")
     assert bytes_of(tmp_path / "killed") == bytes_of(tmp_path / "whole")
 
 
+@pytest.mark.slow
 def test_a_cluster_that_loses_a_worker_writes_the_same_store(
     lvlm: Lvlm, samples: list[Sample], tmp_path: Path
 ) -> None:
@@ -303,8 +311,9 @@ def kill_when_it_exists(process: int, path: Path) -> None:
     os.kill(process, signal.SIGKILL)
 
 
-def wait_for(path: Path, seconds: float = 1500) -> None:
+def wait_for(path: Path, process: subprocess.Popen[bytes] | None = None, seconds: float = 1500) -> None:
     end = time.monotonic() + seconds
     while not path.exists():
+        assert process is None or process.poll() is None, "the process ended before it wrote anything"
         assert time.monotonic() < end, f"{path} does not come"
         time.sleep(0.01)

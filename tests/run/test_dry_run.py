@@ -138,8 +138,8 @@ def test_what_is_there_is_said_to_be_there(tmp_path: Path) -> None:
     given = {"model": "mine", "segmenter": "sam.pth", "data": "mine", "elsewhere": 1}
     told = dict(line.split("  ", 1) for line in plan(notebooks, given, tmp_path).splitlines())
     assert "changed" in told and "elsewhere" not in told["changed"]
-    assert told["model"].strip() == "mine, a folder that is there"
-    assert told["segmenter"].strip() == "sam.pth, there" and told["data"].strip() == "mine, there"
+    assert told["model"].strip() == "mine, a local folder"
+    assert told["segmenter"].strip() == "sam.pth, found" and told["data"].strip() == "mine, found"
     assert told["work"].strip() == "5 expressions profiled, 16 grounded in all splits"
 
 

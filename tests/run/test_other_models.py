@@ -22,6 +22,8 @@ from locheads.data.refcoco import IMAGES, SPLIT_BY, load_plain_pickle
 from locheads.data.scenes.dataset import write_dataset
 from locheads.run import outputs, runner
 
+pytestmark = pytest.mark.slow
+
 SPLITS = {"train": 16, "val": 14, "testA": 5, "testB": 5}
 SIZES = dict.fromkeys(("refcoco", "refcoco+"), SPLITS) | {
     "refcocog": {"train": 5, "val": 8, "test": 5},

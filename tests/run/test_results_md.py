@@ -5,7 +5,17 @@ from __future__ import annotations
 import pytest
 
 from locheads import paper
-from locheads.paper.coverage import COVERAGE, PLACES, Counterpart, counterpart, key_of, name_of
+from locheads.paper.coverage import (
+    COVERAGE,
+    PLACES,
+    SAID,
+    Counterpart,
+    Said,
+    counterpart,
+    headline_of,
+    key_of,
+    name_of,
+)
 from locheads.run import outputs, runner
 from locheads.run.results_md import _value, report, worlds
 
@@ -31,6 +41,19 @@ def test_the_counterpart_is_in_the_committed_results(one: Counterpart) -> None:
     missing = {key_of(entry) for entry in entries} - set(found) if entries else {one.key} - set(found)
     assert not missing
     assert not one.samples or one.samples in found
+
+
+@pytest.mark.parametrize("one", SAID, ids=lambda one: one.key)
+def test_what_the_paper_says_without_a_table_is_in_the_committed_results(one: Said) -> None:
+    assert one.key in outputs.load_results(outputs.SPECIMEN, one.notebook)
+    assert f"| {one.title} | {one.value} | {one.model} |" in report([outputs.SPECIMEN])
+
+
+def test_a_headline_takes_notebook_and_source_from_the_registry() -> None:
+    one = headline_of("mine", "res", dataset="refcoco+")
+    assert (one.notebook, one.key, one.paper, one.source) == ("03_grounding", "mine", "0.625", "Table 2")
+    larger = headline_of("mine", "rec", "fixed, both", "LLaVA-1.5-13B")
+    assert (larger.notebook, larger.source) == ("05_selection_criteria", "Table 5, LLaVA-1.5-13B")
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,9 @@ import pytest
 from matplotlib.figure import Figure
 
 from locheads.errors import LocheadsError
+from locheads.paper.coverage import HEADLINES
 from locheads.run import outputs, runner
-from locheads.run.closing_table import HEADLINES, report, shown
+from locheads.run.closing_table import report, shown
 from locheads.run.parameters import check_parameters, declared, parse_assignments, read_preset
 from locheads.run.runner import Finished
 

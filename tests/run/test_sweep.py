@@ -15,6 +15,8 @@ from locheads.errors import LocheadsError
 from locheads.run import outputs
 from locheads.run.sweep import read_sweep, run_sweep, write_table
 
+pytestmark = pytest.mark.slow
+
 PARAMETERS = 'world = "specimen"\nk = 3  # heads\nsigma = 1.0  # cells\nname = "ring"\n'
 BODY = """
 from pathlib import Path

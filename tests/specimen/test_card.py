@@ -22,6 +22,7 @@ def lvlm() -> Lvlm:
     return load_lvlm("specimen")
 
 
+@pytest.mark.slow
 def test_held_out_answers_are_those_of_the_model_one_by_one(
     lvlm: Lvlm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -31,6 +32,7 @@ def test_held_out_answers_are_those_of_the_model_one_by_one(
     assert set(rows["asked"]) <= {*ATTRIBUTES, "place"}
 
 
+@pytest.mark.slow
 def test_a_model_that_says_one_word_is_right_where_it_is_asked_for(lvlm: Lvlm) -> None:
     """With a bias that drowns all else, every answer is "red": right for some colours, for nothing else."""
     red, head = make_tokenizer().get_vocab()["red"], lvlm.model.lm_head

@@ -30,6 +30,8 @@ from locheads.specimen.tower import COARSE, VISION, enlarged, patch_count
 from locheads.specimen.training import Batch, ScenePool, make_pool, train
 from locheads.specimen.vocabulary import make_tokenizer
 
+pytestmark = pytest.mark.slow
+
 
 class Lines(Dataset):
     """Points of a line, drawn from the step alone."""

@@ -16,7 +16,7 @@ from locheads.method.criteria import (
     spatial_entropy,
 )
 from locheads.method.selection import candidates, select_heads
-from locheads.paper.open_choices import CHOICES
+from locheads.paper.open_choices import CHOICES, Choice
 from locheads.studies.audit import (
     ALTERNATIVES,
     DEFAULT,
@@ -90,10 +90,13 @@ def test_by_index_sums_do_not_matter_to_the_candidates():
     np.testing.assert_array_equal(chosen.reshape(3, 4), [[0, 1, 1, 1]] * 3)
 
 
-def test_every_open_choice_has_an_alternative_and_each_changes_one_thing():
-    captured = {"image to square", "prompt"}  # of `locheads.studies.audit_inputs`
-    named = {one.choice for one in ALTERNATIVES}
-    assert {choice.choice for choice in CHOICES} - captured <= named
+def test_every_alternative_is_of_an_open_choice_and_every_choice_has_one():
+    captured = {Choice.SQUARE, Choice.PROMPT}  # of `locheads.studies.audit_inputs`
+    assert all(isinstance(one.choice, Choice) for one in ALTERNATIVES)
+    assert {one.choice for one in ALTERNATIVES} == {answers.choice for answers in CHOICES} - captured
+
+
+def test_names_of_readings_are_unique_and_each_alternative_changes_one_thing():
     assert len(readings()) == len(ALTERNATIVES) + len(PRESETS) + 1
     assert all(1 <= len(differing(one.reading)) <= 2 for one in ALTERNATIVES)
     assert differing(Reading()) == ()

@@ -3,16 +3,11 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from PIL import Image
 
-from locheads.data.samples import Sample, encode_mask, tight_box
 from locheads.studies.failures import (
-    central_square,
     counts,
     covered,
-    cut,
     kind_of,
-    oblong,
     rates,
     solidity,
     swallowed,
@@ -23,15 +18,6 @@ NOTHING = np.zeros((0, 4))
 
 def box(*sides: float) -> np.ndarray:
     return np.array(sides, float)
-
-
-def sample(tmp_path, mask: np.ndarray) -> Sample:
-    """A picture whose pixel values tell their place, with this mask."""
-    height, width = mask.shape
-    y, x = np.mgrid[:height, :width]
-    Image.fromarray(np.stack([x, y, 0 * x], axis=-1).astype(np.uint8)).save(tmp_path / "a.png")
-    found = tight_box(mask)
-    return Sample("s", tmp_path / "a.png", "i", "it", (width, height), found, encode_mask(mask))
 
 
 @pytest.mark.parametrize("text", ["The second star", "odd one out", "3rd from left", "two cats", "12th man"])
@@ -87,38 +73,3 @@ def test_rates_by_hand():
     assert list(found.samples) == [2, 2] and list(found.value) == [0.5, 1.0]
     assert (found.loc["b", ["low", "high"]] == 1).all()
     assert found.loc["a", "low"] == 0 and found.loc["a", "high"] == 1
-
-
-def test_a_cut_shows_the_same_pixels(tmp_path):
-    mask = np.zeros((30, 30), bool)
-    mask[10:20, 12:16] = True
-    part = cut(sample(tmp_path, mask), (14, 5, 30, 15), "part").checked()
-    assert part.size == (16, 10) and part.box == (0, 5, 2, 10)
-    np.testing.assert_array_equal(part.mask, mask[5:15, 14:])
-    assert np.array(part.image)[3, 2, :2].tolist() == [16, 8]
-    assert part.sample_id == "s-part" and part.image_id != "i"
-
-
-def test_a_cut_without_the_object_has_neither_box_nor_mask(tmp_path):
-    mask = np.zeros((30, 30), bool)
-    mask[:5, :5] = True
-    part = cut(sample(tmp_path, mask), (10, 10, 20, 20), "part")
-    assert part.box is None and part.mask is None
-
-
-@pytest.mark.parametrize(("rows", "top"), [((0, 6), 0), ((24, 30), 10), ((12, 18), 5), ((5, 25), 5)])
-def test_a_strip_holds_the_whole_object(tmp_path, rows, top):
-    mask = np.zeros((30, 30), bool)
-    mask[slice(*rows), 3:9] = True
-    strip = oblong(sample(tmp_path, mask))
-    assert strip.size == (30, 20) and strip.mask.sum() == mask.sum()
-    assert strip.box == (3, rows[0] - top, 9, rows[1] - top)
-
-
-def test_what_has_no_strip(tmp_path):
-    high = np.zeros((30, 30), bool)
-    high[2:28, 3:9] = True
-    assert oblong(sample(tmp_path, high)) is None
-    wide = sample(tmp_path, np.ones((20, 30), bool))
-    assert oblong(wide) is wide
-    assert central_square(wide) == (5, 0, 25, 20)

@@ -1,10 +1,10 @@
-"""Scenes and expressions on disk, in the very layouts of RefCOCO, RefCOCO+, RefCOCOg, ReasonSeg and PNG.
+"""Writes scenes and expressions in the layouts of RefCOCO, RefCOCO+, RefCOCOg, ReasonSeg and PNG.
 
-The readers of the published sets read them too. An image is drawn from
+The readers of the published data sets read them as well. An image is drawn from
 `default_rng([seed, stream, index])` and its expressions from a generator of their own, so that
-the same seed gives the same bytes, whatever is written first. As with COCO, the three `refer`
+the same seed gives the same bytes, in any order of writing. As with COCO, the three `refer`
 sets share images: those of `val` are the same scenes in all three, and no split shares an image
-with another split of any set. testA holds scenes of round shapes alone, testB of the others.
+with another split of any set. testA has scenes with round shapes only, testB with the other shapes.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ import numpy as np
 from PIL import Image
 
 from locheads.data.refcoco import IMAGES, SPLIT_BY
-from locheads.errors import LocheadsError
 from locheads.data.scenes import expressions, layouts, narratives, outlines, scenes
 from locheads.data.scenes.expressions import STYLES, refer
 from locheads.data.scenes.layouts import ReferSet, annotation, as_json, image_entry, labelme_entry
 from locheads.data.scenes.scenes import ROUND, SHAPES, Scene, draw_scene
+from locheads.errors import LocheadsError
 
 Sizes = Mapping[str, Mapping[str, int]]
 
@@ -39,7 +39,7 @@ narrative."""
 
 ROOT = Path(__file__).parents[3] / "data" / "specimen"
 MARKER = "specimen.json"
-"""File that says how a folder was written."""
+"""Name of the file that records recipe, seed and sizes of a folder."""
 
 _REFER_SPLITS = ("train", "val", "testA", "testB", "test")
 _STREAMS = (*_REFER_SPLITS, "reasonseg train", "reasonseg val", "reasonseg test", "png val")
@@ -47,7 +47,7 @@ _SHAPES_OF = {"testA": ROUND, "testB": tuple(shape for shape in SHAPES if shape 
 
 
 def ensure_dataset(root: Path | str = ROOT, seed: int = 0, sizes: Sizes = SIZES) -> Path:
-    """The folder of the data sets, written anew unless it holds this recipe, seed and sizes.
+    """Returns the folder of the data sets; rewrites it if recipe, seed or sizes differ.
 
     Raises:
         LocheadsError: As `write_dataset`.
@@ -59,11 +59,11 @@ def ensure_dataset(root: Path | str = ROOT, seed: int = 0, sizes: Sizes = SIZES)
 
 
 def write_dataset(root: Path | str = ROOT, seed: int = 0, sizes: Sizes = SIZES) -> Path:
-    """Write all data sets; `root` appears, or is replaced, only once all is written.
+    """Writes all data sets atomically: `root` is created or replaced once everything is written.
 
     Args:
         root: Folder to write; if it exists, it must be empty or of an earlier call.
-        seed: Seed of all chance.
+        seed: Seed of all random draws.
         sizes: Number of images by data set and split.
 
     Raises:
@@ -91,7 +91,7 @@ def write_dataset(root: Path | str = ROOT, seed: int = 0, sizes: Sizes = SIZES) 
 
 
 def _recipe(seed: int, sizes: Sizes) -> str:
-    """What the bytes depend on, as the marker's text: the code that draws and writes, seed, sizes."""
+    """Returns the marker's text, all that the bytes depend on: hash of the code, seed and sizes."""
     files = [
         Path(__file__),
         *(Path(str(module.__file__)) for module in (expressions, layouts, narratives, outlines, scenes)),
@@ -108,7 +108,7 @@ def _scene(seed: int, stream: str, index: int) -> Scene:
 def _texts(
     scene: Scene, style: str, seed: int, stream: str, index: int, most: int = 2
 ) -> dict[int, list[str]]:
-    """One or two expressions for up to `most` objects: object → texts; empty where the style has none."""
+    """Draws one or two expressions for up to `most` objects: object → texts; may be empty."""
     rng = np.random.default_rng([seed, _STREAMS.index(stream), index, 1 + STYLES.index(style)])
     wanted = rng.integers(1, most + 1)
     texts: dict[int, list[str]] = {}

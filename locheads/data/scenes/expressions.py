@@ -1,4 +1,4 @@
-"""Referring expressions that fit exactly one object of a scene, and what they leave open.
+"""Generates referring expressions that fit exactly one object, and answers with the other attributes.
 
 Four styles mirror the benchmarks: `refcoco` (attributes and position words, ordinals),
 `refcoco+` (appearance only), `refcocog` (longer, relational) and `reasonseg` (implicit).
@@ -16,10 +16,10 @@ from locheads.data.scenes.scenes import SHAPES, SIDE, Scene, Thing
 
 STYLES = ("refcoco", "refcoco+", "refcocog", "reasonseg")
 ATTRIBUTES = ("color", "shape", "texture", "size")
-"""In the order in which an answer names them."""
+"""Attributes, in the order in which an answer names them."""
 ORDINALS = ("first", "second", "third", "fourth")
 MARGIN = 14.0
-"""Pixels by which a place word must tell the object from its nearest rival."""
+"""Minimum distance in pixels to the nearest rival for a place word to be unambiguous."""
 
 _ADJECTIVES = ("size", "texture", "color")
 _SIDES = {"left": (0, 1), "right": (0, -1), "top": (1, 1), "bottom": (1, -1)}
@@ -51,23 +51,23 @@ _HINTS = {
 
 @dataclass(frozen=True)
 class Expression:
-    """A text that fits one object, and the attributes that the text gives away."""
+    """A text that fits one object, and the attributes that the text mentions."""
 
     text: str
     given: frozenset[str]
 
 
 def refer(scene: Scene, index: int, style: str, rng: np.random.Generator) -> Expression | None:
-    """A random expression of a style for one object.
+    """Draws a random expression of a style for one object.
 
     Args:
-        scene: What is seen.
-        index: Which of `scene.things` is meant.
+        scene: The scene.
+        index: Index of the object in `scene.things`.
         style: One of `STYLES`.
-        rng: Source of chance.
+        rng: Random generator.
 
     Returns:
-        The expression, or None where the style has none that fits this object alone.
+        The expression, or None if the style has none that fits this object alone.
     """
     options = list(_WAYS[style](scene, index))
     if not options:
@@ -77,23 +77,23 @@ def refer(scene: Scene, index: int, style: str, rng: np.random.Generator) -> Exp
 
 
 def answer(thing: Thing, given: frozenset[str]) -> str:
-    """What the text leaves open about the object: attributes first, then its place in the picture."""
+    """Returns the attributes that the text does not mention, then the object's place in the image."""
     words = [getattr(thing, name) for name in ATTRIBUTES if name not in given]
     return " ".join([*words, row_word(thing), column_word(thing)])
 
 
 def column_word(thing: Thing) -> str:
-    """Left, center or right of the picture."""
+    """Returns left, center or right: the object's place in the image."""
     return ("left", "center", "right")[int(np.digitize(thing.x / SIDE, (0.4, 0.6)))]
 
 
 def row_word(thing: Thing) -> str:
-    """Top, middle or bottom of the picture."""
+    """Returns top, middle or bottom: the object's place in the image."""
     return ("top", "middle", "bottom")[int(np.digitize(thing.y / SIDE, (0.4, 0.6)))]
 
 
 def word_of(thing: Thing, kind: str) -> str:
-    """The word for one of `ATTRIBUTES`, or for the row or column of the picture."""
+    """Returns the word for one of `ATTRIBUTES`, or for the object's row or column in the image."""
     return (
         {"row": row_word, "column": column_word}[kind](thing)
         if kind in ("row", "column")
@@ -107,7 +107,7 @@ def _subsets() -> Iterator[frozenset[str]]:
 
 
 def _alike(scene: Scene, index: int, keys: frozenset[str]) -> list[int]:
-    """Objects that share the attributes `keys` with object `index`, itself included."""
+    """Returns the objects that share the attributes `keys` with object `index`, itself included."""
     it = scene.things[index]
     return [
         i for i, other in enumerate(scene.things) if all(getattr(other, k) == getattr(it, k) for k in keys)
@@ -124,7 +124,7 @@ def _positions(scene: Scene) -> np.ndarray:
 
 
 def _extreme_sides(scene: Scene, index: int, rivals: list[int]) -> list[str]:
-    """Sides on which the object lies farther out than every rival."""
+    """Returns the sides on which the object lies farther out than every rival."""
     positions = _positions(scene)
     others = [i for i in rivals if i != index]
     return [
@@ -135,7 +135,7 @@ def _extreme_sides(scene: Scene, index: int, rivals: list[int]) -> list[str]:
 
 
 def _ordinals(scene: Scene, index: int, rivals: list[int]) -> list[str]:
-    """Phrases such as `second … from the left`, with a hole for the noun phrase."""
+    """Returns templates such as `second {} from the left`, to be filled with the noun phrase."""
     if len(rivals) < 3:
         return []
     phrases = []
@@ -149,7 +149,7 @@ def _ordinals(scene: Scene, index: int, rivals: list[int]) -> list[str]:
 
 
 def _by_place(scene: Scene, index: int) -> Iterator[tuple[float, Expression]]:
-    """RefCOCO: attributes, and a place word or an ordinal where rivals remain."""
+    """Yields RefCOCO expressions: attributes, and a place word or an ordinal if rivals remain."""
     thing = scene.things[index]
     for keys in _subsets():
         rivals, phrase = _alike(scene, index, keys), _noun_phrase(thing, keys)
@@ -170,7 +170,7 @@ def _by_place(scene: Scene, index: int) -> Iterator[tuple[float, Expression]]:
 
 
 def _by_appearance(scene: Scene, index: int) -> Iterator[tuple[float, Expression]]:
-    """RefCOCO+: attributes alone."""
+    """Yields RefCOCO+ expressions: attributes only."""
     thing = scene.things[index]
     for keys in _subsets():
         if keys and len(_alike(scene, index, keys)) == 1:
@@ -182,7 +182,7 @@ def _by_appearance(scene: Scene, index: int) -> Iterator[tuple[float, Expression
 
 
 def _by_relation(scene: Scene, index: int) -> Iterator[tuple[float, Expression]]:
-    """RefCOCOg: how the object lies to another one, which its attributes single out."""
+    """Yields RefCOCOg expressions: the object's position relative to another, uniquely described one."""
     thing, positions = scene.things[index], _positions(scene)
     for anchor, other in enumerate(scene.things):
         own = [k for k in _subsets() if k and len(k) <= 2 and len(_alike(scene, anchor, k)) == 1]
@@ -200,7 +200,7 @@ def _by_relation(scene: Scene, index: int) -> Iterator[tuple[float, Expression]]
 
 
 def _by_thought(scene: Scene, index: int) -> Iterator[tuple[float, Expression]]:
-    """ReasonSeg: hints at a shape or a colour, the odd one out, the twin on one side."""
+    """Yields ReasonSeg queries: hints at a shape or a colour, the odd one out, the twin on one side."""
     thing, things = scene.things[index], scene.things
     for key in ("shape", "color"):
         rivals = _alike(scene, index, frozenset([key]))
@@ -235,13 +235,13 @@ PHRASES = (
     "the shape that appears twice the one on the",
     "the color that appears twice the one on the",
 )
-"""Everything besides attribute words that the texts are made of."""
+"""All parts of the texts other than attribute words."""
 
 
 def plain_words(query: str) -> str | None:
-    """The plain expression that a hint stands for, `the one that looks like a banana` → `the crescent`.
+    """Returns the plain expression behind a hint, `the one that looks like a banana` → `the crescent`.
 
-    None for a query that compares objects (`the odd one out`), and for any text that is no hint.
+    None for a query that compares objects (`the odd one out`), and for any text without a hint.
     """
     for word, hint in _HINTS.items():
         if query.removesuffix(".") == hint:

@@ -1,4 +1,4 @@
-"""What the published layouts hold: entries of `instances.json`, `refs(…).p` and ReasonSeg's json."""
+"""Builds the published layouts: entries of `instances.json`, `refs(…).p` and ReasonSeg's json."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from locheads.data.scenes.outlines import coco_polygons, labelme_polygons
 from locheads.data.scenes.scenes import ROUND, SHAPES, SIDE, Scene
 
 _POLYGON_IOU = 0.98
-"""A mask is written as polygons where they give it back this well, else as RLE."""
+"""Minimum IoU of polygons with their mask; below it the mask is written as RLE."""
 _LONG_QUERY = 7
-"""Words from which on a ReasonSeg query counts as a sentence."""
+"""Minimum number of words of a ReasonSeg query that counts as a sentence."""
 
 
 def as_json(content: Any) -> str:
-    """JSON whose bytes do not depend on the order of keys."""
+    """Serialises to JSON independently of the order of keys."""
     return json.dumps(content, sort_keys=True, separators=(",", ":")) + "\n"
 
 
 class ReferSet:
-    """The growing content of one data set's `instances.json` and `refs(…).p`."""
+    """Collects the content of one data set's `instances.json` and `refs(…).p`."""
 
     def __init__(self) -> None:
         self.images: list[dict[str, Any]] = []
@@ -40,7 +40,7 @@ class ReferSet:
         texts: dict[int, list[str]],
         split: str,
     ) -> None:
-        """Take up one image, all its objects, and the expressions of some: object → texts."""
+        """Adds one image, all its objects, and the expressions of some of them: object → texts."""
         self.images.append(image)
         self.annotations.extend(annotations)
         for thing, queries in texts.items():
@@ -61,7 +61,7 @@ class ReferSet:
             )
 
     def write(self, folder: Path, split_by: str) -> None:
-        """Write both files; through JSON, as a pickle's bytes also tell which strings are one object."""
+        """Writes both files; via JSON, as the bytes of a pickle depend on the identity of strings."""
         categories = [
             {"id": number, "name": shape, "supercategory": "round" if shape in ROUND else "angular"}
             for number, shape in enumerate(SHAPES, 1)
@@ -80,12 +80,12 @@ class ReferSet:
 
 
 def image_entry(number: int) -> dict[str, Any]:
-    """An image of `instances.json`, named as COCO names its."""
+    """Builds an image entry of `instances.json`, with a file name as in COCO."""
     return {"id": number, "file_name": f"COCO_train2014_{number:012d}.jpg", "width": SIDE, "height": SIDE}
 
 
 def annotation(scene: Scene, thing: int, image_id: int) -> dict[str, Any]:
-    """The annotation of one object of a scene: the part that is visible."""
+    """Builds the annotation of the visible part of one object."""
     x0, y0, x1, y1 = map(int, scene.boxes[thing])
     return {
         "id": 10 * image_id + thing,
@@ -99,7 +99,7 @@ def annotation(scene: Scene, thing: int, image_id: int) -> dict[str, Any]:
 
 
 def _segmentation(mask: np.ndarray) -> list[list[float]] | dict[str, Any]:
-    """Polygons where they are faithful, else RLE (a ring has a hole)."""
+    """Returns polygons if they are accurate, else RLE (a ring has a hole)."""
     polygons = coco_polygons(mask)
     drawn = decode_mask(polygons, (SIDE, SIDE))
     faithful = (drawn & mask).sum() > _POLYGON_IOU * (drawn | mask).sum()
@@ -111,7 +111,7 @@ def _sentence(text: str, sent_id: int) -> dict[str, Any]:
 
 
 def labelme_entry(mask: np.ndarray, queries: list[str], image_name: str) -> dict[str, Any]:
-    """A ReasonSeg annotation of one object and its queries."""
+    """Builds a ReasonSeg annotation of one object and its queries."""
     shape = {"label": "target", "labels": ["target"], "shape_type": "polygon", "image_name": image_name}
     return {
         "text": queries,

@@ -1,4 +1,4 @@
-"""Narratives of scenes in the layout of Panoptic Narrative Grounding, with the words that the specimen knows.
+"""Generates narratives of scenes in the layout of Panoptic Narrative Grounding, in the specimen's words.
 
 "the red ring is to the left of the large star the shape that appears twice the sky": noun phrases of single
 objects, of two objects together, and of the background. The specimen learned expressions of one object that
@@ -29,14 +29,14 @@ from locheads.data.scenes.layouts import as_json
 from locheads.data.scenes.scenes import SHAPES, SIDE, Scene
 
 BACKGROUND = 1000
-"""Segment of what no object covers; object `i` is segment `1 + i`."""
+"""Segment id of the background; object `i` is segment `1 + i`."""
 SKY = "the sky"
 _STUFF = 1 + len(SHAPES)
 
 
 @dataclass(frozen=True)
 class Part:
-    """A piece of a caption: its text and the segments it means, none for the words between phrases."""
+    """Part of a caption: its text and its segment ids, none for the words between phrases."""
 
     text: str
     segments: tuple[int, ...] = ()
@@ -46,7 +46,7 @@ Narrative = tuple[Part, ...]
 
 
 def tell(scene: Scene, rng: np.random.Generator) -> Narrative | None:
-    """A random narrative of a scene; None where no two objects can be named and told apart by a relation."""
+    """Draws a random narrative; None if no two objects can be named and distinguished by a relation."""
     pairs = [
         (one, other, relation)
         for one in range(len(scene.things))
@@ -65,13 +65,13 @@ def tell(scene: Scene, rng: np.random.Generator) -> Narrative | None:
 
 
 def _names(scene: Scene, thing: int) -> list[str]:
-    """Noun phrases of one or two attributes that fit this object alone."""
+    """Returns noun phrases of one or two attributes that fit this object alone."""
     keys = [k for k in _subsets() if 1 <= len(k) <= 2 and len(_alike(scene, thing, k)) == 1]
     return [f"the {_noun_phrase(scene.things[thing], k)}" for k in keys]
 
 
 def _twins(scene: Scene) -> list[tuple[str, tuple[int, ...]]]:
-    """Shape or colour of which just one value is shared by just two objects, with their segments."""
+    """Returns phrases for a shape or colour shared by exactly two objects, with their segments."""
     found = []
     for key in ("shape", "color"):
         values = [getattr(thing, key) for thing in scene.things]
@@ -82,7 +82,7 @@ def _twins(scene: Scene) -> list[tuple[str, tuple[int, ...]]]:
 
 
 def write(folder: Path, year: str, told: Sequence[tuple[Scene, Narrative]]) -> None:
-    """Write the narratives and COCO's panoptic annotations with their masks; images are named by number."""
+    """Writes the narratives and COCO's panoptic annotations with their masks; images are named by number."""
     masks = folder / "panoptic_segmentation" / year
     masks.mkdir(parents=True)
     for number, (scene, _) in enumerate(told):
@@ -93,7 +93,7 @@ def write(folder: Path, year: str, told: Sequence[tuple[Scene, Narrative]]) -> N
 
 
 def _colours(scene: Scene) -> np.ndarray:
-    """The segment of each pixel as a colour: red + 256 green + 256² blue."""
+    """Encodes the segment id of each pixel as a colour: red + 256 green + 256² blue."""
     ids = np.full((SIDE, SIDE), BACKGROUND)
     for thing, mask in enumerate(scene.masks):
         ids[mask] = 1 + thing

@@ -1,4 +1,4 @@
-"""Outlines of masks: as COCO polygons and as labelme polygons.
+"""Traces the outlines of masks as COCO polygons and as labelme polygons.
 
 COCO counts from the corner of the first pixel, and its polygons run between pixels.
 ReasonSeg's polygons, as LISA draws them, run through the centres of the outermost pixels.
@@ -15,11 +15,11 @@ from jaxtyping import Bool
 from locheads.data.scenes.scenes import mask_box
 
 Ring = np.ndarray
-"""`points × 2` of x and y; the last point is joined to the first."""
+"""Closed polygon, `points × 2` of x and y; the last point is joined to the first."""
 
 
 def coco_polygons(mask: Bool[np.ndarray, "height width"], tolerance: float = 0.5) -> list[list[float]]:
-    """Outer outline of each part of a mask, `[x0, y0, x1, y1, …]`; holes are lost.
+    """Traces the outer outline of each part of a mask, `[x0, y0, x1, y1, …]`; holes are lost.
 
     Args:
         mask: What to outline.
@@ -30,7 +30,7 @@ def coco_polygons(mask: Bool[np.ndarray, "height width"], tolerance: float = 0.5
 
 
 def labelme_polygons(mask: Bool[np.ndarray, "height width"], tolerance: float = 0.5) -> list[list[list[int]]]:
-    """Outline of each part of a mask, `[[x, y], …]`; holes are cut out through a bridge.
+    """Traces the outline of each part of a mask, `[[x, y], …]`; holes are connected by a bridge.
 
     Args:
         mask: What to outline.
@@ -46,7 +46,7 @@ def labelme_polygons(mask: Bool[np.ndarray, "height width"], tolerance: float = 
 
 
 def _parts(mask: np.ndarray, level: float) -> list[list[Ring]]:
-    """The outer ring and the holes of each part, in coordinates of pixel centres.
+    """Returns the outer ring and the holes of each part, in coordinates of pixel centres.
 
     The rings run at `level` of the way from the pixel outside to the pixel inside.
     """
@@ -61,7 +61,7 @@ def _parts(mask: np.ndarray, level: float) -> list[list[Ring]]:
 
 
 def _thinned(ring: Ring, tolerance: float) -> Ring:
-    """Douglas and Peucker's thinning: between two kept points, keep the farthest from their chord."""
+    """Simplifies a line (Douglas-Peucker): between two kept points, keeps the farthest from the chord."""
     points = ring @ (1, 1j)
     points = np.append(points, points[0])
     half = int(np.argmax(abs(points - points[0])))
@@ -80,7 +80,7 @@ def _thinned(ring: Ring, tolerance: float) -> Ring:
 
 
 def _bridged(outer: Ring, hole: Ring) -> Ring:
-    """One ring round both: along `outer` to the nearest point of `hole`, round it and back."""
+    """Joins both into one ring: along `outer` to the nearest point of `hole`, round it and back."""
     distance = np.linalg.norm(outer[:, None] - hole, axis=-1)
     i, j = np.unravel_index(int(np.argmin(distance)), distance.shape)
     return np.vstack([outer[: i + 1], hole[j:], hole[: j + 1], outer[i:]])

@@ -1,8 +1,8 @@
-"""Procedural scenes: several objects on a varied background, with exact masks.
+"""Draws procedural scenes: several objects on a varied background, with exact masks.
 
-An object has a shape, a colour, a texture and a size; objects may overlap a little and
-the nearer one hides the farther one. Boxes and masks are those of the visible part, as
-in COCO. Everything is drawn from one `numpy.random.Generator`, so a seed is a scene.
+An object has a shape, a colour, a texture and a size; objects may overlap slightly, and
+the nearer one occludes the farther one. Boxes and masks are those of the visible part, as
+in COCO. Everything is drawn from one `numpy.random.Generator`, so a seed determines a scene.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def _rotated(u: Field, v: Field, angle: float) -> tuple[Field, Field]:
 
 
 def _in_star(u: Field, v: Field, inner: float = 0.45) -> Field:
-    """Five-pointed star: fold the plane onto one half of a point, then one line decides."""
+    """Indicator of a five-pointed star: folds the plane onto half a point, then tests one line."""
     point = 2 * np.pi / 5
     fold = np.abs((np.arctan2(v, u) + np.pi / 2 + point / 2) % point - point / 2)
     radius = np.hypot(u, v)
@@ -61,7 +61,7 @@ SHAPES: dict[str, Callable[[Field, Field], Field]] = {
     "bracket": lambda u, v: (np.maximum(abs(u), abs(v)) <= 0.84) & ((u <= -0.2) | (v >= 0.2)),
 }
 ROUND = ("circle", "ring", "crescent")
-"""The curved shapes: testA holds scenes of these alone, testB of the others."""
+"""The curved shapes: scenes of testA have only these, scenes of testB only the others."""
 
 _FREE_ROTATION = {"crescent": np.pi, "bracket": np.pi}
 _JITTER = np.pi / 18
@@ -69,7 +69,7 @@ _JITTER = np.pi / 18
 
 @dataclass(frozen=True)
 class Thing:
-    """One object as it was drawn: what it is and where (centre and radius in pixels)."""
+    """One drawn object: its attributes, and its centre and radius in pixels."""
 
     shape: str
     color: str
@@ -82,14 +82,14 @@ class Thing:
 
     @property
     def window(self) -> tuple[slice, slice]:
-        """Rows and columns of the scene that can hold the object."""
+        """Returns the rows and columns of the scene that enclose the object."""
         low = (max(0, int(c - self.radius)) for c in (self.y, self.x))
         high = (min(SIDE, int(c + self.radius) + 1) for c in (self.y, self.x))
         rows, columns = (slice(a, b) for a, b in zip(low, high, strict=True))
         return rows, columns
 
     def indicator(self) -> Field:
-        """Boolean `SIDE × SIDE` mask of the whole object, hidden parts included."""
+        """Returns the boolean `SIDE × SIDE` mask of the whole object, hidden parts included."""
         rows, columns = self.window
         x, y = _PIXEL[None, columns] + 0.5 - self.x, _PIXEL[rows, None] + 0.5 - self.y
         mask = np.zeros((SIDE, SIDE), bool)
@@ -97,7 +97,7 @@ class Thing:
         return mask
 
     def paint(self) -> Field:
-        """Colours of the window, `rows × columns × 3`."""
+        """Returns the colours of the window, `rows × columns × 3`."""
         rows, columns = self.window
         x, y = _PIXEL[None, columns], _PIXEL[rows, None]
         base = np.array(COLORS[self.color], np.float32)
@@ -113,7 +113,7 @@ class Thing:
 
 @dataclass(frozen=True)
 class Scene:
-    """Things from far to near, and what is seen of each."""
+    """Objects from far to near, and the visible part of each."""
 
     things: tuple[Thing, ...]
     background: Field
@@ -122,7 +122,7 @@ class Scene:
 
     @cached_property
     def image(self) -> Field:
-        """`SIDE × SIDE × 3` unsigned bytes, RGB."""
+        """Returns the image: `SIDE × SIDE × 3` unsigned bytes, RGB."""
         picture = self.background.copy()
         for thing, mask in zip(self.things, self.masks, strict=True):
             view, seen = picture[thing.window], mask[thing.window]
@@ -131,12 +131,12 @@ class Scene:
 
     @cached_property
     def boxes(self) -> Field:
-        """`things × 4`: tight half-open xyxy boxes of the masks, in pixels."""
+        """Returns tight half-open xyxy boxes of the masks in pixels, `things × 4`."""
         return np.array([mask_box(mask) for mask in self.masks])
 
 
 def mask_box(mask: Field) -> tuple[int, int, int, int]:
-    """Tight half-open `(x0, y0, x1, y1)` of a non-empty mask."""
+    """Returns the tight half-open box `(x0, y0, x1, y1)` of a non-empty mask."""
     columns, rows = np.flatnonzero(mask.any(0)), np.flatnonzero(mask.any(1))
     return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
 
@@ -199,7 +199,7 @@ def _litter(rng: np.random.Generator, floor: Field) -> None:
 
 
 def _attributes(rng: np.random.Generator, count: int, shapes: tuple[str, ...]) -> list[dict[str, str]]:
-    """Attributes of `count` things from small palettes, so that things resemble each other."""
+    """Draws the attributes of `count` objects from small palettes, so that objects resemble each other."""
     palettes: dict[str, Sequence[str] | np.ndarray] = {
         "shape": rng.choice(np.array(shapes), min(len(shapes), int(rng.integers(1, 4))), replace=False),
         "color": rng.choice(list(COLORS), rng.integers(1, 5), replace=False),
@@ -227,7 +227,7 @@ def draw_scene(
     shapes: tuple[str, ...] = tuple(SHAPES),
     least: int = 2,
 ) -> Scene:
-    """A scene of `least` to `most` things of the given shapes; at least 70 % of each is visible."""
+    """Draws a scene of `least` to `most` objects of the given shapes; at least 70 % of each is visible."""
     while True:
         things: list[Thing] = []
         for attributes in _attributes(rng, int(rng.integers(least, most + 1)), shapes):

@@ -14,12 +14,12 @@ from locheads.data import read_samples
 from locheads.data.reasonseg import draw_target
 from locheads.data.refcoco import load_plain_pickle
 from locheads.data.samples import Sample, decode_mask
+from locheads.data.scenes import dataset
 from locheads.data.scenes.dataset import MARKER, SIZES, ensure_dataset, write_dataset
 from locheads.data.scenes.expressions import _WAYS
 from locheads.data.scenes.outlines import coco_polygons, labelme_polygons
 from locheads.data.scenes.scenes import ROUND, SHAPES, draw_scene
 from locheads.errors import LocheadsError
-from locheads.data.scenes import dataset
 
 SMALL = {
     "refcoco": {"train": 6, "val": 3, "testA": 3, "testB": 2},

@@ -1,0 +1,44 @@
+"""The helper that notebooks open with: where stores lie, and what is read from a notebook's variables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from locheads.errors import LocheadsError
+from locheads.run import outputs
+from locheads.run.study import open_study, profile_store
+
+PARAMETERS = {
+    "world": "mine", "model": "specimen", "revision": None, "prompt": None, "device": "cpu",
+    "dtype": "float32", "batch": 2, "data": "specimen", "seed": 3, "unrelated": object(),
+}  # fmt: skip
+
+
+def test_a_store_lies_in_the_folder_of_its_world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outputs, "ROOT", tmp_path)
+    place = profile_store("mine", "refcoco+", "val", None, 3)
+    assert place == tmp_path / "runs" / "mine" / "profile-refcoco+-val-None-3"
+    with pytest.raises(LocheadsError, match="plain name"):
+        profile_store("../elsewhere", "refcoco", "val", 5, 0)
+
+
+def test_samples_and_profile_are_those_of_the_parameters(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(outputs, "ROOT", tmp_path)
+    study = open_study("01_head_profiling", PARAMETERS)
+    assert "seed 3" in capsys.readouterr().out
+    chosen, profiled = study.profile("refcoco", "val", 2)
+    assert [s.sample_id for s in chosen] == profiled.sample.values.tolist()
+    assert [s.sample_id for s in study.samples("refcoco", "val", 2)] == [s.sample_id for s in chosen]
+    assert (tmp_path / "runs" / "mine" / "profile-refcoco-val-2-3").is_dir()
+    study.save_results({"n": 2})
+    assert outputs.load_results("mine", "01_head_profiling") == {"n": 2}
+    study.claim("may fail elsewhere", False)
+
+
+def test_a_world_that_is_no_name_is_refused_before_the_model_is_loaded() -> None:
+    with pytest.raises(LocheadsError, match="plain name"):
+        open_study("01_head_profiling", {**PARAMETERS, "world": "", "model": "not there"})
