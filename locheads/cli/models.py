@@ -47,7 +47,11 @@ class Part(StrEnum):
     crowded = "crowded"
     deeper = "deeper"
     longer = "longer"
+    resting = "resting"
+    whole = "whole"
     narrow = "narrow"
+    narrow_resting = "narrow-resting"
+    narrow_whole = "narrow-whole"
     segmenter = "segmenter"
 
 

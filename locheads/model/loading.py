@@ -54,8 +54,8 @@ def load_lvlm(
             own; a hub name.
         device: A torch device; `auto` is the GPU if there is one, and the CPU for a specimen.
         dtype: A torch floating type, or `auto` for the checkpoint's.
-        prompt: `release` (the default), `plain` (the specimens'), `chat`, or a text with `{image}` and
-            `{expression}`; see `locheads.model.prompts`.
+        prompt: `release` (the default), `specimen` (the specimens'), `plain`, `chat`, or a text with
+            `{image}` and `{expression}`; see `locheads.model.prompts`.
         query: Capture the row of the expression's last token, or of the `last` token of all.
         fit: `own` leaves the picture to the processor, `pad` centres it on a square of the processor's mean
             colour, `stretch` resizes it to a square, `crop` takes its central square. Default: `pad` where
@@ -86,7 +86,7 @@ def load_lvlm(
     if device_map is None:
         model = model.to(pick_device(device, name))
     image = image or (family.image if family else "{}").format(processor.image_token)
-    text = resolve_prompt(prompt or ("plain" if name in SPECIMENS else "release"), processor, image)
+    text = resolve_prompt(prompt or ("specimen" if name in SPECIMENS else "release"), processor, image)
     way, image_size = _fit(name, family, processor, cast("Fit | None", fit), image_size)
     return Lvlm(name, model.eval(), processor, text, family, way, image_size, cast(Query, query), image)
 

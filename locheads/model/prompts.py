@@ -21,8 +21,15 @@ SYSTEM = (
 )
 """The system sentence of the release: its conversation template is called `referseg`."""
 
-PROMPTS = {"release": SYSTEM + "\n{image}\n{expression}", "plain": "{image}\n{expression}"}
-"""Named prompts; a third name, `chat`, means the model's own chat template."""
+SPECIMEN_SYSTEM = "you look at the picture and say which object is meant"
+"""The system sentence of the specimens, in words they know."""
+
+PROMPTS = {
+    "release": SYSTEM + "\n{image}\n{expression}",
+    "specimen": SPECIMEN_SYSTEM + "\n{image}\n{expression}",
+    "plain": "{image}\n{expression}",
+}
+"""The prompts that have a name; `chat` is a third one, the model's own chat template."""
 
 Query = Literal["expression", "last"]
 """The query token whose row is captured: the expression's last token, or the last token of the text."""
@@ -32,7 +39,7 @@ def resolve_prompt(prompt: str, processor: ProcessorMixin, image: str) -> str:
     """Resolves a prompt's name or format string into a text whose only placeholder is `{expression}`.
 
     Args:
-        prompt: `release`, `plain`, `chat`, or a format string.
+        prompt: `release`, `specimen`, `plain`, `chat`, or a format string.
         processor: Gives the chat template and the beginning-of-text token.
         image: Placeholder of the image in this model's texts.
 

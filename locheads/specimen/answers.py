@@ -7,6 +7,7 @@ the expression's last token has to look the object up.
 
 from __future__ import annotations
 
+import math
 from copy import deepcopy
 from functools import partial
 from pathlib import Path
@@ -25,9 +26,17 @@ from transformers import (
 )
 
 from locheads.data.scenes.expressions import ATTRIBUTES
+from locheads.specimen.sink import STRENGTH, rest
 from locheads.specimen.tower import VISION
 from locheads.specimen.training import Batch, ScenePool, train
-from locheads.specimen.turns import FIRST, PATCHES, Conversations, Course, WholeConversations
+from locheads.specimen.turns import (
+    FIRST,
+    PATCHES,
+    TOGETHER_BATCH,
+    Conversations,
+    Course,
+    WholeConversations,
+)
 from locheads.specimen.vocabulary import make_tokenizer
 
 LAYERS = 12
@@ -126,27 +135,39 @@ def train_decoder(
     seen = frozen_features(pool, model.model.vision_tower, features)
     model.to(device).requires_grad_(True)
     model.model.vision_tower.requires_grad_(False)
+    if model.config.text_config.attention_bias:
+        rest(model, 0.0)
     learners = nn.ModuleList([model.model.multi_modal_projector, model.model.language_model, model.lm_head])
     model.model.language_model.compile(dynamic=False)
     batches = Conversations(pool, seen, steps, seed, course)
-    return train(learners, batches, partial(answer_loss, model), course.rate, checkpoint, seed, device)
+    loss, warm_up = partial(answer_loss, model), 200 if steps > 800 else 50
+    return train(learners, batches, loss, course.rate, checkpoint, seed, device, warm_up, _rows_every(steps))
 
 
 def train_together(
     pool: ScenePool,
     model: LlavaForConditionalGeneration,
+    course: Course,
     steps: int,
-    folder: Path,
-    seed: int = 2,
+    checkpoint: Path,
+    seed: int,
     device: str = "cpu",
+    count: int = TOGETHER_BATCH,
 ) -> list[dict[str, float]]:
     """Train tower, projector and decoder together, in place, or resume; gives the training curve."""
     model.to(device).requires_grad_(True)
+    if model.config.text_config.attention_bias:
+        rest(model)
     model.model.vision_tower.compile(dynamic=False)
     model.model.language_model.compile(dynamic=False)
     loss = partial(together_loss, model)
-    batches = WholeConversations(pool, steps, seed)
-    return train(model, batches, loss, 4e-4, folder / "together.ckpt", seed, device, warm_up=50)
+    batches = WholeConversations(pool, steps, seed, course, count)
+    return train(model, batches, loss, course.rate, checkpoint, seed, device, 50, _rows_every(steps))
+
+
+def _rows_every(steps: int) -> int:
+    """Steps between two rows of a training curve: ten rows at least, 100 steps at most."""
+    return max(1, min(100, steps // 10))
 
 
 @torch.inference_mode()
@@ -162,27 +183,41 @@ def frozen_features(pool: ScenePool, tower: CLIPVisionModel, path: Path) -> np.n
     return np.load(path, mmap_mode="r")
 
 
-def turn_mask(turn: torch.Tensor, visible: int) -> torch.Tensor:
-    """Who sees whom: `batch × 1 × tokens × tokens`, for `visible` leading tokens of the picture."""
+def turn_mask(
+    turn: torch.Tensor, visible: int, system: int = 0, shown: torch.Tensor | None = None
+) -> torch.Tensor:
+    """Who sees whom: `batch × 1 × tokens × tokens`.
+
+    Args:
+        turn: Which turn a text token is of, `batch × text`.
+        visible: Leading tokens that all turns see: the first, the system sentence, the picture.
+        system: How many of them are the system sentence.
+        shown: Of which pictures it is seen; None: of all.
+    """
     length = visible + turn.shape[1]
     mask = torch.ones(len(turn), length, length, dtype=torch.bool, device=turn.device).tril()
     mask[:, visible:, visible:] &= turn[:, :, None] == turn[:, None]
+    if shown is not None and system:
+        mask[:, 1 + system :, 1 : 1 + system] &= shown[:, None, None]
     return mask[:, None]
 
 
 def answer_logits(model: LlavaForConditionalGeneration, batch: Batch) -> torch.Tensor:
     """Logits at every text position that has a label, `labels × vocabulary`."""
-    core, turn = model.model, batch["turn"]
+    core, turn, system = model.model, batch["turn"], batch["system"]
     embed = core.language_model.embed_tokens
     start = torch.full((len(turn), 1), model.config.text_config.bos_token_id, device=turn.device)
     picture = core.multi_modal_projector(batch["features"].float())
-    embeddings = torch.cat([embed(start), picture, embed(batch["tokens"])], 1)
-    visible = 1 + picture.shape[1]
-    positions = torch.cat([torch.zeros_like(start), batch["seen"] + 1, batch["offset"] + PATCHES + 1], 1)
+    embeddings = torch.cat([embed(start), embed(system), picture, embed(batch["tokens"])], 1)
+    before = 1 + system.shape[1]
+    visible = before + picture.shape[1]
+    moved = 1 + batch["shown"][:, None] * system.shape[1]
+    places = torch.arange(before, device=turn.device).expand(len(turn), -1)
+    positions = torch.cat([places, batch["seen"] + moved, batch["offset"] + PATCHES + moved], 1)
     hidden = core.language_model(
         inputs_embeds=embeddings,
         position_ids=positions,
-        attention_mask=turn_mask(turn, visible),
+        attention_mask=turn_mask(turn, visible, before - 1, batch["shown"]),
         use_cache=False,
     ).last_hidden_state
     return model.lm_head(hidden[:, visible:][batch["labels"] != -100])
@@ -190,6 +225,9 @@ def answer_logits(model: LlavaForConditionalGeneration, batch: Batch) -> torch.T
 
 def answer_loss(model: LlavaForConditionalGeneration, batch: Batch) -> tuple[torch.Tensor, dict[str, float]]:
     """Cross-entropy of the answers, the first token counting three times, and accuracies of that token."""
+    if model.config.text_config.attention_bias:
+        few = math.log(batch["seen"].shape[1] / PATCHES)
+        rest(model, batch["depth"].item() * (STRENGTH + few))
     asked, labels = (batch[name][batch["labels"] != -100] for name in ("asked", "labels"))
     logits = answer_logits(model, batch)
     weight = 1.0 + 2.0 * (asked > 0)

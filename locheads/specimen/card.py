@@ -16,7 +16,8 @@ from locheads.data.scenes.scenes import draw_scene
 from locheads.files import replacing
 from locheads.model.lvlm import Lvlm
 from locheads.model.shipped import verify
-from locheads.specimen.turns import asked_of
+from locheads.specimen.jobs import asked_of
+from locheads.specimen.vocabulary import STOP
 
 HELD_OUT = 1_003
 """First word of the seeds of the scenes that answers are judged on."""
@@ -52,7 +53,7 @@ def _question(rng: np.random.Generator) -> dict[str, object]:
     left_open = [name for name in ATTRIBUTES if name not in expression.given]
     return {
         "image": Image.fromarray(scene.image),
-        "text": expression.text,
+        "text": f"{expression.text} {STOP}",
         "answer": answer(scene.things[index], expression.given).split()[0],
         "asked": left_open[0] if left_open else "place",
         "telling": asked_of(scene, expression.given) > 0,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -14,19 +15,33 @@ from locheads.files import replacing
 from locheads.model.loading import load_lvlm
 from locheads.model.shipped import SPECIMENS, seal
 from locheads.model.small_sam import SEGMENTER, SegmenterConfig, save_segmenter
-from locheads.specimen.answers import deepened, make_model, train_answers, train_decoder, train_together
+from locheads.specimen.answers import (
+    deepened,
+    frozen_features,
+    make_model,
+    train_answers,
+    train_decoder,
+    train_together,
+)
 from locheads.specimen.card import answers_table, curve_table, held_out_answers, ious_table, write_card
 from locheads.specimen.questions import train_questions
 from locheads.specimen.segmenter import held_out_ious, train_segmenter
+from locheads.specimen.sink import dig, widened
 from locheads.specimen.tags import train_tags
 from locheads.specimen.tower import COARSE, VISION, enlarged
 from locheads.specimen.training import ScenePool, make_pool
-from locheads.specimen.turns import CROWDED, DEEPER, LONGER, NARROW, Course
+from locheads.specimen.turns import CROWDED, DEEPER, FIRST, LONGER, NARROW, RESTING, WHOLE, Course
 from locheads.specimen.vocabulary import make_processor, make_tokenizer
 
 WORK = Path(__file__).parents[2] / "data" / "training"
 """Scenes, features and checkpoints of the training; not committed."""
 SCENES = 28_000
+LATER_SCENES, WITH_FEATURES = 6_000, 1_500
+"""Scenes for the parts under a sink, and how many of them have stored features of the frozen tower."""
+HEADS, NARROW_HEADS = 16, 14
+"""Heads a layer in the end; they start with 8 and 6."""
+WHOLE_BATCH = 5
+"""Pictures in a batch of whole pictures."""
 STEPS = {
     "tags": 1_400,
     "questions": 3_600,
@@ -36,12 +51,20 @@ STEPS = {
     "crowded": 5_000,
     "deeper": 900,
     "longer": 1_400,
+    "resting": 500,
+    "whole": 200,
     "narrow": 4_400,
+    "narrow-resting": 240,
+    "narrow-whole": 70,
     "segmenter": 1_800,
 }
 """Parts in order, and their optimiser steps."""
-TOWER, DECODER = ("tags", "questions", "finer"), ("answers", "together", "crowded", "deeper", "longer")
-"""Parts that train the tower alone, and those that train the specimen's decoder."""
+TOWER, DECODER = (
+    ("tags", "questions", "finer"),
+    ("answers", "together", "crowded", "deeper", "longer", "resting", "whole"),
+)
+NARROW_PARTS = ("narrow", "narrow-resting", "narrow-whole")
+"""Parts that train the tower alone, the specimen's decoder, and the decoder of the second one."""
 
 
 def train_part(part: str) -> None:
@@ -63,7 +86,11 @@ def train_part(part: str) -> None:
         "crowded": _crowded,
         "deeper": _deeper,
         "longer": _longer,
+        "resting": _resting,
+        "whole": _whole,
         "narrow": _narrow,
+        "narrow-resting": _narrow_resting,
+        "narrow-whole": _narrow_whole,
         "segmenter": _segmenter,
     }
     makers[part](device)
@@ -97,7 +124,9 @@ def _answers(device: str) -> None:
 
 def _together(device: str) -> None:
     model = _model("answers")
-    _keep(model, train_together(_pool(), model, STEPS["together"], WORK, device=device), "together")
+    course, checkpoint = replace(FIRST, rate=4e-4), WORK / "together.ckpt"
+    curve = train_together(_pool(), model, course, STEPS["together"], checkpoint, 2, device)
+    _keep(model, curve, "together")
 
 
 def _crowded(device: str) -> None:
@@ -112,7 +141,40 @@ def _deeper(device: str) -> None:
 def _longer(device: str) -> None:
     model = _model("deeper")
     _decoder("longer", model, LONGER, 6, device)
-    _ship("specimen", model, DECODER)
+
+
+def _resting(device: str) -> None:
+    _rest("resting", "longer", HEADS, 101, device)
+
+
+def _whole(device: str) -> None:
+    _ship("specimen", _see_all("whole", "resting", 102, device), DECODER)
+
+
+def _rest(part: str, before: str, heads: int, seed: int, device: str) -> None:
+    """More heads, a sink that grows in, and other jobs; some patches of each picture, the tower frozen."""
+    torch.manual_seed(seed)
+    words = make_tokenizer()
+    model = widened(_model(before), words, words, heads)
+    pool, features = _later_pool(), WORK / "later.npy"
+    some = ScenePool(pool.images[:WITH_FEATURES], pool.things[:WITH_FEATURES])
+    dig(model, frozen_features(some, model.model.vision_tower, features)[:300])
+    checkpoint, steps = WORK / f"{part}.ckpt", STEPS[part]
+    _keep(model, train_decoder(some, model, RESTING, steps, checkpoint, features, seed, device), part)
+
+
+def _see_all(part: str, before: str, seed: int, device: str) -> LlavaForConditionalGeneration:
+    """The same on whole pictures; the tower learns too."""
+    model, checkpoint = _model(before), WORK / f"{part}.ckpt"
+    curve = train_together(
+        _later_pool(), model, WHOLE, STEPS[part], checkpoint, seed, device, count=WHOLE_BATCH
+    )
+    _keep(model, curve, part)
+    return model
+
+
+def _later_pool() -> ScenePool:
+    return make_pool(WORK, LATER_SCENES, VISION.image_size, seed=3)
 
 
 def _narrow(device: str) -> None:
@@ -121,7 +183,14 @@ def _narrow(device: str) -> None:
     model = make_model(make_tokenizer(), width=96, heads=6)
     model.model.vision_tower.load_state_dict(_model("together").model.vision_tower.state_dict())
     _decoder("narrow", model, NARROW, 8, device)
-    _ship("specimen-narrow", model, ("narrow",))
+
+
+def _narrow_resting(device: str) -> None:
+    _rest("narrow-resting", "narrow", NARROW_HEADS, 201, device)
+
+
+def _narrow_whole(device: str) -> None:
+    _ship("specimen-narrow", _see_all("narrow-whole", "narrow-resting", 202, device), NARROW_PARTS)
 
 
 def _ship(name: str, model: LlavaForConditionalGeneration, parts: tuple[str, ...]) -> None:
@@ -132,7 +201,7 @@ def _ship(name: str, model: LlavaForConditionalGeneration, parts: tuple[str, ...
     seal(folder)
     stages = ", ".join(f"{part} {STEPS[part]:,} steps" for part in (*TOWER, *parts))
     results = answers_table(held_out_answers(load_lvlm(name)))
-    write_card(folder, SCENES, stages, results, curve_table(_curve(parts), every=8))
+    write_card(folder, SCENES + LATER_SCENES, stages, results, curve_table(_curve(parts[-2:])))
 
 
 def _decoder(part: str, model: LlavaForConditionalGeneration, course: Course, seed: int, device: str) -> None:

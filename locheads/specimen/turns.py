@@ -13,8 +13,10 @@ import torch
 from torch.utils.data import Dataset
 from transformers import PreTrainedTokenizerFast
 
-from locheads.data.scenes.expressions import ATTRIBUTES, STYLES, answer, refer
 from locheads.data.scenes.scenes import Scene
+from locheads.model.prompts import SPECIMEN_SYSTEM
+from locheads.specimen.jobs import turn_of
+from locheads.specimen.sink import CORNER
 from locheads.specimen.tower import VISION, patch_count
 from locheads.specimen.training import Batch, ScenePool
 from locheads.specimen.vocabulary import make_tokenizer
@@ -27,6 +29,7 @@ TOGETHER_BATCH, TOGETHER_TEXT = 8, 128
 """The same where the tower learns too: turns cost little beside all patches of a picture."""
 KEPT = 64
 """Patches kept of each picture, but for the last part of the training, which sees them all."""
+CORNER_PATCHES = tuple(row * int(PATCHES**0.5) + column for row in range(CORNER) for column in range(CORNER))
 EARLY, LATE = (0.4, 0.6, 0.0, 0.0), (0.4, 0.2, 0.25, 0.15)
 """Shares of the styles while scenes are easy, and after."""
 
@@ -45,6 +48,12 @@ class Course:
     """Shares of the styles once scenes are no longer easy."""
     rate: float
     """Peak learning rate."""
+    jobs: tuple[float, ...] = (1.0, 0.0, 0.0, 0.0, 0.0)
+    """Shares of asking, going on, counting, describing and reading."""
+    deep: float = 1.0
+    """When the sink has all of its strength."""
+    registers: bool = False
+    """Whether the patches in the corner are always among those that are kept."""
 
 
 FIRST = Course(easy=0.15, whole=0.75, crowded=False, styles=LATE, rate=1.5e-3)
@@ -52,6 +61,22 @@ CROWDED = Course(easy=0.0, whole=0.9, crowded=True, styles=(0.5, 0.2, 0.2, 0.1),
 DEEPER = replace(CROWDED, whole=0.7, crowded=False, rate=6e-4)
 NARROW = replace(FIRST, styles=CROWDED.styles)
 LONGER = replace(DEEPER, whole=0.9, styles=(0.6, 0.2, 0.15, 0.05), rate=8e-4)
+
+BUSY = (0.62, 0.14, 0.08, 0.08, 0.08)
+"""Shares of the jobs once localizing is one among many."""
+RESTING = Course(
+    easy=0.0,
+    whole=1.0,
+    crowded=False,
+    styles=(0.55, 0.2, 0.17, 0.08),
+    rate=1.2e-3,
+    jobs=BUSY,
+    deep=0.3,
+    registers=True,
+)
+WHOLE = replace(RESTING, whole=0.0, rate=7e-4, deep=0.0)
+SYSTEM_SHOWN = 0.85
+"""Share of pictures before which the system sentence stands."""
 
 
 @dataclass(frozen=True)
@@ -71,41 +96,29 @@ class Turns:
 
 def pack_turns(
     scene: Scene,
+    other: Scene,
     tokenizer: PreTrainedTokenizerFast,
     shares: tuple[float, ...],
+    jobs: tuple[float, ...],
     rng: np.random.Generator,
     length: int = TEXT,
 ) -> Turns:
-    """Random turns about random objects of a scene, as many as fit into `length` tokens."""
+    """Random turns on a scene (or, to be read, on another), as many as fit into `length` tokens."""
     rows: list[tuple[int, ...]] = []
-    turn = 0
+    number = 0
     for _ in range(length):
-        index, style = int(rng.integers(len(scene.things))), STYLES[rng.choice(len(STYLES), p=shares)]
-        expression = refer(scene, index, style, rng)
-        if expression is None:
+        turn = turn_of(scene, other, shares, jobs, rng)
+        if turn is None:
             continue
-        question = tokenizer.convert_tokens_to_ids(expression.text.split())
-        reply = tokenizer.convert_tokens_to_ids(answer(scene.things[index], expression.given).split())
+        question, reply = (tokenizer.convert_tokens_to_ids(t.split()) for t in (turn.question, turn.reply))
         sequence = [*question, *reply, tokenizer.eos_token_id]
         if len(rows) + len(sequence) - 1 > length:
             break
-        asked = asked_of(scene, expression.given)
         for i, (token, following) in enumerate(zip(sequence, sequence[1:], strict=False)):
-            rows.append((token, following, turn, i, asked if i == len(question) - 1 else 0))
-        turn += 1
+            rows.append((token, following, number, i, turn.asked if i == len(question) - 1 else 0))
+        number += 1
     rows += [(tokenizer.pad_token_id, -100, -1, 0, 0)] * (length - len(rows))
     return Turns(*np.array(rows).T)
-
-
-def asked_of(scene: Scene, given: frozenset[str]) -> int:
-    """What the first word of the answer tells: 1 + its index in `ATTRIBUTES`, or 9 for a place.
-
-    0 where all objects of the scene share that word, so that it tells nothing of the look-up.
-    """
-    for i, name in enumerate(ATTRIBUTES):
-        if name not in given:
-            return 1 + i if len({getattr(thing, name) for thing in scene.things}) > 1 else 0
-    return 9
 
 
 class Conversations(Dataset):
@@ -130,20 +143,34 @@ class Conversations(Dataset):
         count, chance = BATCH // 2 if whole else BATCH, self.easy if early else self.late
         scenes = np.sort(rng.choice(len(chance), count, replace=False, p=chance))
         kept = PATCHES if whole else KEPT
-        seen = np.sort([rng.permutation(PATCHES)[:kept] for _ in scenes], axis=1)
-        turns = [
-            pack_turns(self.pool.scene(i), self.tokenizer, EARLY if early else self.course.styles, rng)
-            for i in scenes.tolist()
-        ]
+        corner = CORNER_PATCHES if self.course.registers else ()
+        seen = np.sort([_some_patches(rng, kept, corner) for _ in scenes], axis=1)
+        shares = EARLY if early else self.course.styles
+        turns = _turns(self.pool, scenes, self.tokenizer, shares, self.course.jobs, rng, TEXT)
         features = np.stack([self.features[i][patches] for i, patches in zip(scenes, seen, strict=True)])
-        return {"features": torch.from_numpy(features), "seen": torch.from_numpy(seen), **_stacked(turns)}
+        depth = min(1.0, progress / self.course.deep) if self.course.deep else 1.0
+        return {
+            "features": torch.from_numpy(features),
+            "seen": torch.from_numpy(seen),
+            "depth": torch.tensor(depth),
+            **_system(count, self.tokenizer, rng),
+            **_stacked(turns),
+        }
+
+
+def _some_patches(rng: np.random.Generator, kept: int, always: tuple[int, ...]) -> np.ndarray:
+    """Random patches of a picture, `always` among them."""
+    drawn = rng.permutation(PATCHES)
+    return np.concatenate([np.array(always, int), drawn[~np.isin(drawn, always)]])[:kept]
 
 
 class WholeConversations(Dataset):
     """Batches of whole pictures for the last stage, in which the tower learns too."""
 
-    def __init__(self, pool: ScenePool, steps: int, seed: int) -> None:
-        self.pool, self.steps, self.seed = pool, steps, seed
+    def __init__(
+        self, pool: ScenePool, steps: int, seed: int, course: Course = FIRST, count: int = TOGETHER_BATCH
+    ) -> None:
+        self.pool, self.steps, self.seed, self.course, self.count = pool, steps, seed, course, count
         self.tokenizer = make_tokenizer()
 
     def __len__(self) -> int:
@@ -151,11 +178,42 @@ class WholeConversations(Dataset):
 
     def __getitem__(self, step: int) -> Batch:
         rng = np.random.default_rng([self.seed, step])
-        scenes = np.sort(rng.choice(len(self.pool.things), TOGETHER_BATCH, replace=False))
-        turns = [
-            pack_turns(self.pool.scene(i), self.tokenizer, LATE, rng, TOGETHER_TEXT) for i in scenes.tolist()
-        ]
-        return {"pixels": self.pool.pixels(scenes), **_stacked(turns)}
+        scenes = np.sort(rng.choice(len(self.pool.things), self.count, replace=False))
+        shares, jobs = self.course.styles, self.course.jobs
+        turns = _turns(self.pool, scenes, self.tokenizer, shares, jobs, rng, TOGETHER_TEXT)
+        system = _system(self.count, self.tokenizer, rng)
+        return {"pixels": self.pool.pixels(scenes), "depth": torch.tensor(1.0), **system, **_stacked(turns)}
+
+
+def _turns(
+    pool: ScenePool,
+    scenes: np.ndarray,
+    tokenizer: PreTrainedTokenizerFast,
+    shares: tuple[float, ...],
+    jobs: tuple[float, ...],
+    rng: np.random.Generator,
+    length: int,
+) -> list[Turns]:
+    """Turns on each scene; the scene to be read about is any of the pool."""
+    return [
+        pack_turns(
+            pool.scene(i),
+            pool.scene(int(rng.integers(len(pool.things)))),
+            tokenizer,
+            shares,
+            jobs,
+            rng,
+            length,
+        )
+        for i in scenes.tolist()
+    ]
+
+
+def _system(count: int, tokenizer: PreTrainedTokenizerFast, rng: np.random.Generator) -> Batch:
+    """The system sentence's tokens, and before which pictures it stands."""
+    ids = tokenizer.convert_tokens_to_ids(SPECIMEN_SYSTEM.split())
+    shown = rng.random(count) < SYSTEM_SHOWN
+    return {"system": torch.tensor(ids).expand(count, -1), "shown": torch.from_numpy(shown)}
 
 
 def _stacked(turns: list[Turns]) -> Batch:

@@ -1,4 +1,4 @@
-"""The specimen's tokenizer and processor: one token a word."""
+"""The specimen's tokenizer and processor: one token a word, and one for a period."""
 
 from __future__ import annotations
 
@@ -7,13 +7,20 @@ from transformers import CLIPImageProcessorPil, LlavaProcessor, PreTrainedTokeni
 
 from locheads.data.scenes import expressions
 from locheads.data.scenes.scenes import COLORS, RADII, SHAPES, TEXTURES
+from locheads.model.prompts import SPECIMEN_SYSTEM
 
 SPECIAL = ("<pad>", "<s>", "</s>", "<unk>", "<image>")
+STOP = "."
+"""Ends a sentence; as in LLaVA's prompts it is the token after which an answer begins."""
+NUMBERS = ("zero", "one", "two", "three", "four", "five")
+COUNT, DESCRIBE, READ = "how many", "describe the picture", "read"
+"""How the other jobs begin: counting, captions, questions on a text."""
 
 
 def words() -> list[str]:
-    """All words an expression or an answer can hold, sorted."""
-    phrases = [*COLORS, *RADII, *SHAPES, *TEXTURES, *expressions.PHRASES]
+    """All words that a text can hold, sorted."""
+    jobs = [STOP, *NUMBERS, COUNT, DESCRIBE, READ, SPECIMEN_SYSTEM]
+    phrases = [*COLORS, *RADII, *SHAPES, *TEXTURES, *expressions.PHRASES, *jobs]
     return sorted({word for phrase in phrases for word in phrase.split()})
 
 
@@ -21,7 +28,9 @@ def make_tokenizer() -> PreTrainedTokenizerFast:
     """A word-level tokenizer that begins every text with `<s>`."""
     vocabulary = {word: i for i, word in enumerate([*SPECIAL, *words()])}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Punctuation()]
+    )
     tokenizer.post_processor = processors.TemplateProcessing(
         single="<s> $A", pair="<s> $A $B", special_tokens=[("<s>", vocabulary["<s>"])]
     )

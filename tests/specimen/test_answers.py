@@ -10,13 +10,14 @@ from transformers import LlavaForConditionalGeneration
 
 from locheads.data.scenes.expressions import STYLES
 from locheads.data.scenes.scenes import Scene, draw_scene
+from locheads.model.prompts import SPECIMEN_SYSTEM
 from locheads.specimen.answers import LAYERS, answer_logits, deepened, make_model, turn_mask
 from locheads.specimen.tower import VISION
 from locheads.specimen.training import ScenePool
 from locheads.specimen.turns import CROWDED, PATCHES, Conversations, Turns, pack_turns
 from locheads.specimen.vocabulary import make_processor, make_tokenizer
 
-EVEN = (0.25, 0.25, 0.25, 0.25)
+EVEN, ASK = (0.25, 0.25, 0.25, 0.25), (1.0, 0.0, 0.0, 0.0, 0.0)
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +33,8 @@ def model() -> LlavaForConditionalGeneration:
 
 @pytest.fixture(scope="module")
 def turns(scene: Scene) -> Turns:
-    return pack_turns(scene, make_tokenizer(), EVEN, np.random.default_rng(1))
+    other = draw_scene(np.random.default_rng(6))
+    return pack_turns(scene, other, make_tokenizer(), EVEN, ASK, np.random.default_rng(1))
 
 
 def test_turns_are_numbered_from_their_own_start(turns: Turns) -> None:
@@ -57,9 +59,17 @@ def test_the_mask_equals_a_loop() -> None:
             assert mask[i, j] == sees, (i, j)
 
 
+def test_a_system_sentence_that_is_not_shown_is_seen_by_nothing_behind_it() -> None:
+    turn, shown = torch.tensor([[0, 0], [0, 0]]), torch.tensor([True, False])
+    with_it, without = turn_mask(turn, 6, 2, shown)[:, 0]
+    assert with_it[3:, 1:3].all() and not without[3:, 1:3].any()
+    assert (with_it[:, 3:] == without[:, 3:]).all() and without[:, 0].all()
+
+
+@pytest.mark.parametrize("shown", [True, False])
 @torch.no_grad()
 def test_a_packed_turn_is_the_sequence_of_inference(
-    scene: Scene, model: LlavaForConditionalGeneration, turns: Turns
+    scene: Scene, model: LlavaForConditionalGeneration, turns: Turns, shown: bool
 ) -> None:
     """Logits after a turn's tokens equal those of the model run on image and text alone."""
     processor, image = make_processor(VISION.image_size, VISION.patch_size), Image.fromarray(scene.image)
@@ -69,14 +79,15 @@ def test_a_packed_turn_is_the_sequence_of_inference(
     batch |= {
         "features": features,
         "seen": torch.arange(PATCHES)[None],
+        "system": torch.tensor(make_tokenizer().convert_tokens_to_ids(SPECIMEN_SYSTEM.split()))[None],
+        "shown": torch.tensor([shown]),
     }
+    prompt = (SPECIMEN_SYSTEM if shown else "") + " <image> "
     packed = answer_logits(model, batch)
     labelled = turns.turn[turns.labels != -100]
     for number in range(turns.turn.max() + 1):
         ids = turns.tokens[turns.turn == number]
-        inputs = processor(
-            images=image, text="<image> " + processor.tokenizer.decode(ids), return_tensors="pt"
-        )
+        inputs = processor(images=image, text=prompt + processor.tokenizer.decode(ids), return_tensors="pt")
         alone = model(**inputs).logits[0, -len(ids) :]
         known = torch.from_numpy(turns.labels[turns.turn == number] != -100)
         torch.testing.assert_close(
@@ -85,7 +96,8 @@ def test_a_packed_turn_is_the_sequence_of_inference(
 
 
 def test_styles_have_their_shares(scene: Scene) -> None:
-    only = pack_turns(scene, make_tokenizer(), (0.0, 1.0, 0.0, 0.0), np.random.default_rng(2))
+    appearance = (0.0, 1.0, 0.0, 0.0)
+    only = pack_turns(scene, scene, make_tokenizer(), appearance, ASK, np.random.default_rng(2))
     places = make_tokenizer().convert_tokens_to_ids(["left", "right", "top", "bottom"])
     first = [only.tokens[only.turn == n][0] for n in range(only.turn.max() + 1)]
     assert not set(first) & set(places) and len(STYLES) == 4

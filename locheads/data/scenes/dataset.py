@@ -37,7 +37,7 @@ SIZES: Sizes = {
 """Images by data set and split; each has one or two expressions for one or two of its objects, or (PNG) a
 narrative."""
 
-ROOT = Path(__file__).resolve().parents[3] / "data" / "specimen"
+ROOT = Path(__file__).parents[3] / "data" / "specimen"
 MARKER = "specimen.json"
 """Name of the file that records recipe, seed and sizes of a folder."""
 
@@ -114,7 +114,7 @@ def _texts(
     texts: dict[int, list[str]] = {}
     for thing in map(int, rng.permutation(len(scene.things))):
         found = [refer(scene, thing, style, rng) for _ in range(rng.integers(1, 3))]
-        distinct = list(dict.fromkeys(expression.text for expression in found if expression))
+        distinct = list(dict.fromkeys(f"{expression.text}." for expression in found if expression))
         if distinct:
             texts[thing] = distinct
         if len(texts) == wanted:

@@ -244,6 +244,6 @@ def plain_words(query: str) -> str | None:
     None for a query that compares objects (`the odd one out`), and for any text without a hint.
     """
     for word, hint in _HINTS.items():
-        if query == hint:
+        if query.removesuffix(".") == hint:
             return f"the {word}" if word in SHAPES else f"the {word} object"
     return None

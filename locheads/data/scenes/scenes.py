@@ -142,23 +142,60 @@ def mask_box(mask: Field) -> tuple[int, int, int, int]:
 
 
 def _background(rng: np.random.Generator) -> Field:
-    """Draws a greyish background: flat, a gradient, a soft checker board or clouds, with grain."""
+    """A greyish floor: flat, a gradient, a soft checker board, clouds, stripes or blotches, with grain.
+
+    Half of the floors are littered with faint specks, so that few patches of a picture look alike.
+    """
     one, two = (np.float32(rng.uniform(95, 175) + rng.uniform(-14, 14, 3)) for _ in range(2))
-    xx, yy = _PIXEL[None] / SIDE, _PIXEL[:, None] / SIDE
-    kind = rng.integers(4)
-    if kind == 0:
-        blend = np.zeros((SIDE, SIDE), np.float32)
-    elif kind == 1:
-        a, b = rng.uniform(-0.5, 0.5, 2).astype(np.float32)
-        blend = 0.5 + a * (xx - 0.5) + b * (yy - 0.5)
-    elif kind == 2:
-        tiles = rng.integers(3, 9)
-        blend = ((xx * tiles).astype(np.int8) + (yy * tiles).astype(np.int8)) % 2 * np.float32(0.35)
-    else:
-        waves = (rng.uniform(-3, 3, (4, 2)) * 2 * np.pi).astype(np.float32)
-        blend = 0.5 + np.sum([np.sin(a * xx + b * yy + a) for a, b in waves], 0) / 8
-    grain = 5 * rng.standard_normal((SIDE, SIDE, 1), np.float32)
-    return np.asarray(one + (two - one) * blend[..., None] + grain, np.float32)
+    blend = _FLOORS[rng.integers(len(_FLOORS))](rng, _PIXEL[None] / SIDE, _PIXEL[:, None] / SIDE)
+    floor = one + (two - one) * np.broadcast_to(blend, (SIDE, SIDE))[..., None]
+    if rng.random() < 0.5:
+        _litter(rng, floor)
+    grain = rng.uniform(3, 9) * rng.standard_normal((SIDE, SIDE, 1), np.float32)
+    return np.asarray(floor + grain, np.float32)
+
+
+def _gradient(rng: np.random.Generator, x: Field, y: Field) -> Field:
+    a, b = rng.uniform(-0.5, 0.5, 2).astype(np.float32)
+    return np.asarray(0.5 + a * (x - 0.5) + b * (y - 0.5))
+
+
+def _checker(rng: np.random.Generator, x: Field, y: Field) -> Field:
+    tiles = rng.integers(3, 9)
+    return np.asarray(((x * tiles).astype(np.int8) + (y * tiles).astype(np.int8)) % 2 * np.float32(0.35))
+
+
+def _clouds(rng: np.random.Generator, x: Field, y: Field) -> Field:
+    waves = (rng.uniform(-3, 3, (4, 2)) * 2 * np.pi).astype(np.float32)
+    return np.asarray(0.5 + np.sum([np.sin(a * x + b * y + a) for a, b in waves], 0) / 8)
+
+
+def _stripes(rng: np.random.Generator, x: Field, y: Field) -> Field:
+    a, b = (rng.uniform(-8, 8, 2) * 2 * np.pi).astype(np.float32)
+    return np.asarray(0.3 + 0.2 * np.sin(a * x + b * y))
+
+
+def _blotches(rng: np.random.Generator, x: Field, y: Field) -> Field:
+    cells = int(rng.choice([8, 16, 32]))
+    coarse = rng.uniform(0, 0.5, (cells, cells)).astype(np.float32)
+    return np.kron(coarse, np.ones((SIDE // cells, SIDE // cells), np.float32))
+
+
+_FLOORS: tuple[Callable[[np.random.Generator, Field, Field], Field], ...] = (
+    lambda rng, x, y: np.zeros((1, 1), np.float32),
+    _gradient,
+    _checker,
+    _clouds,
+    _stripes,
+    _blotches,
+)
+
+
+def _litter(rng: np.random.Generator, floor: Field) -> None:
+    """Draw 10 to 40 faint grey rectangles of 2 to 12 pixels onto a floor, in place."""
+    for _ in range(rng.integers(10, 41)):
+        (y, x), (height, width) = rng.integers(0, SIDE - 12, 2), rng.integers(2, 13, 2)
+        floor[y : y + height, x : x + width] += np.float32(rng.uniform(-28, 28))
 
 
 def _attributes(rng: np.random.Generator, count: int, shapes: tuple[str, ...]) -> list[dict[str, str]]:

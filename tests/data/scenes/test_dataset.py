@@ -66,7 +66,7 @@ def test_samples_are_the_scenes_they_were_drawn_from(root: Path) -> None:
         ious = (scene.masks & sample.mask).sum((1, 2)) / (scene.masks | sample.mask).sum((1, 2))
         best = int(ious.argmax())
         assert ious[best] > 0.98 and sample.box == tuple(map(float, scene.boxes[best]))
-        assert sample.expression in {expression.text for _, expression in _WAYS["refcoco"](scene, best)}
+        assert sample.expression in {f"{expression.text}." for _, expression in _WAYS["refcoco"](scene, best)}
         difference = np.abs(np.asarray(sample.image, float) - scene.image)
         assert difference.mean() < 4
 
