@@ -49,9 +49,11 @@ class Part(StrEnum):
     longer = "longer"
     resting = "resting"
     whole = "whole"
+    register = "register"
     narrow = "narrow"
     narrow_resting = "narrow-resting"
     narrow_whole = "narrow-whole"
+    narrow_register = "narrow-register"
     segmenter = "segmenter"
 
 

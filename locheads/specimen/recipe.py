@@ -17,7 +17,6 @@ from locheads.model.shipped import SPECIMENS, seal
 from locheads.model.small_sam import SEGMENTER, SegmenterConfig, save_segmenter
 from locheads.specimen.answers import (
     deepened,
-    frozen_features,
     make_model,
     train_answers,
     train_decoder,
@@ -26,7 +25,7 @@ from locheads.specimen.answers import (
 from locheads.specimen.card import answers_table, curve_table, held_out_answers, ious_table, write_card
 from locheads.specimen.questions import train_questions
 from locheads.specimen.segmenter import held_out_ious, train_segmenter
-from locheads.specimen.sink import dig, widened
+from locheads.specimen.sink import dig, register, widened
 from locheads.specimen.tags import train_tags
 from locheads.specimen.tower import COARSE, VISION, enlarged
 from locheads.specimen.training import ScenePool, make_pool
@@ -53,17 +52,19 @@ STEPS = {
     "longer": 1_400,
     "resting": 500,
     "whole": 200,
+    "register": 420,
     "narrow": 4_400,
     "narrow-resting": 240,
     "narrow-whole": 70,
+    "narrow-register": 420,
     "segmenter": 1_800,
 }
 """Parts in order, and their optimiser steps."""
 TOWER, DECODER = (
     ("tags", "questions", "finer"),
-    ("answers", "together", "crowded", "deeper", "longer", "resting", "whole"),
+    ("answers", "together", "crowded", "deeper", "longer", "resting", "whole", "register"),
 )
-NARROW_PARTS = ("narrow", "narrow-resting", "narrow-whole")
+NARROW_PARTS = ("narrow", "narrow-resting", "narrow-whole", "narrow-register")
 """Parts that train the tower alone, the specimen's decoder, and the decoder of the second one."""
 
 
@@ -88,9 +89,11 @@ def train_part(part: str) -> None:
         "longer": _longer,
         "resting": _resting,
         "whole": _whole,
+        "register": _register,
         "narrow": _narrow,
         "narrow-resting": _narrow_resting,
         "narrow-whole": _narrow_whole,
+        "narrow-register": _narrow_register,
         "segmenter": _segmenter,
     }
     makers[part](device)
@@ -148,7 +151,11 @@ def _resting(device: str) -> None:
 
 
 def _whole(device: str) -> None:
-    _ship("specimen", _see_all("whole", "resting", 102, device), DECODER)
+    _see_all("whole", "resting", 102, device)
+
+
+def _register(device: str) -> None:
+    _ship("specimen", _see_all("register", "whole", 103, device, registered=True), DECODER)
 
 
 def _rest(part: str, before: str, heads: int, seed: int, device: str) -> None:
@@ -158,17 +165,20 @@ def _rest(part: str, before: str, heads: int, seed: int, device: str) -> None:
     model = widened(_model(before), words, words, heads)
     pool, features = _later_pool(), WORK / "later.npy"
     some = ScenePool(pool.images[:WITH_FEATURES], pool.things[:WITH_FEATURES])
-    dig(model, frozen_features(some, model.model.vision_tower, features)[:300])
+    dig(model)
     checkpoint, steps = WORK / f"{part}.ckpt", STEPS[part]
     _keep(model, train_decoder(some, model, RESTING, steps, checkpoint, features, seed, device), part)
 
 
-def _see_all(part: str, before: str, seed: int, device: str) -> LlavaForConditionalGeneration:
-    """The same on whole pictures; the tower learns too."""
+def _see_all(
+    part: str, before: str, seed: int, device: str, registered: bool = False
+) -> LlavaForConditionalGeneration:
+    """The same on whole pictures: the tower learns too, or one of its patches has become a register."""
     model, checkpoint = _model(before), WORK / f"{part}.ckpt"
-    curve = train_together(
-        _later_pool(), model, WHOLE, STEPS[part], checkpoint, seed, device, count=WHOLE_BATCH
-    )
+    if registered:
+        register(model)
+    pool, steps = _later_pool(), STEPS[part]
+    curve = train_together(pool, model, WHOLE, steps, checkpoint, seed, device, WHOLE_BATCH, registered)
     _keep(model, curve, part)
     return model
 
@@ -190,7 +200,12 @@ def _narrow_resting(device: str) -> None:
 
 
 def _narrow_whole(device: str) -> None:
-    _ship("specimen-narrow", _see_all("narrow-whole", "narrow-resting", 202, device), NARROW_PARTS)
+    _see_all("narrow-whole", "narrow-resting", 202, device)
+
+
+def _narrow_register(device: str) -> None:
+    model = _see_all("narrow-register", "narrow-whole", 203, device, registered=True)
+    _ship("specimen-narrow", model, NARROW_PARTS)
 
 
 def _ship(name: str, model: LlavaForConditionalGeneration, parts: tuple[str, ...]) -> None:

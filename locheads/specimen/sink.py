@@ -4,16 +4,17 @@ In a trained language model most heads rest on the first token, whose hidden sta
 (Sun et al. 2024, "Massive activations"; Xiao et al. 2024, "attention sinks"). A small decoder does not come
 to it in hours, so it is put into the weights. The hidden state gets further coordinates, of which the last is
 the sink's: the embedding of the first token is large there, every key reads it into its slowest rotary pair,
-which hardly turns over the length of a prompt, and every query has a constant there, a bias. A few patches in
-a corner of the picture get a smaller share of it through the projector, as vision towers have patches that
-serve as registers (Darcet et al. 2024).
+which hardly turns over the length of a prompt, and every query has a constant there, a bias.
+
+Pictures of a real model hold such tokens too: the vision tower keeps a few background patches as registers,
+of little content and huge norm (Darcet et al. 2024), and the decoder rests on them as on the first token
+(Kang et al. 2025, "See what you are told"). `register` gives the specimen one, the top left corner's patch.
 """
 
 from __future__ import annotations
 
 from copy import deepcopy
 
-import numpy as np
 import torch
 from transformers import LlavaForConditionalGeneration, PreTrainedTokenizerFast
 
@@ -23,10 +24,10 @@ LOUD = 60.0
 """The first token's embedding on the sink's coordinate; on the others it is of unit variance."""
 STRENGTH = 11.0
 """What a head's score of the first token gains."""
-CORNER = 2
-"""Edge of the square of patches in the top left corner that serve as registers."""
-REGISTER = 1.0
-"""A register's value on the sink's coordinate, in units of the norm of a picture token."""
+REGISTER = 0.7
+"""A register's value on the sink's coordinate, in units of the norm that its token has in a blank picture."""
+MASSIVE = 10.0
+"""Weight of the tower's first norm on the register's coordinate: its activation there is about 100."""
 
 
 @torch.no_grad()
@@ -105,14 +106,8 @@ def _same_norms(model: LlavaForConditionalGeneration, before: int) -> None:
 
 
 @torch.no_grad()
-def dig(model: LlavaForConditionalGeneration, features: np.ndarray) -> None:
-    """Put the sink into a widened model, in place; `rest` then says how deep it is.
-
-    Args:
-        model: From `widened`.
-        features: The tower's for some pictures, `pictures × patches × width`: tell which patches lie in the
-            corner.
-    """
+def dig(model: LlavaForConditionalGeneration) -> None:
+    """Puts the sink into a widened model, in place; `rest` then sets its strength."""
     language, text = model.model.language_model, model.config.text_config
     language.embed_tokens.weight[text.bos_token_id, -1] = LOUD
     norm = language.embed_tokens.weight[text.bos_token_id].norm() / text.hidden_size**0.5
@@ -123,7 +118,6 @@ def dig(model: LlavaForConditionalGeneration, features: np.ndarray) -> None:
             part.weight.view(-1, text.head_dim, text.hidden_size)[:, slowest] = 0.0
         keys = layer.self_attn.k_proj.weight.view(-1, text.head_dim, text.hidden_size)
         keys[:, slowest, -1] = _share(text.head_dim) * norm / LOUD
-    _make_registers(model, torch.from_numpy(features.astype(np.float32)))
     rest(model, 0.0)
 
 
@@ -142,36 +136,54 @@ def _share(head_dim: int) -> float:
     return float((STRENGTH * head_dim**0.5) ** 0.5)
 
 
-def _corner(patches: int) -> torch.Tensor:
-    """Which patches of a square picture lie in its top left corner."""
-    side = int(patches**0.5)
-    row, column = torch.arange(patches) // side, torch.arange(patches) % side
-    return (row < CORNER) & (column < CORNER)
+@torch.no_grad()
+def register(model: LlavaForConditionalGeneration) -> None:
+    """Makes the patch in the top left corner a register, in place.
 
-
-def _told_apart(features: torch.Tensor, corner: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Slope and level of a ridge regression, ½ in the corner and −½ elsewhere; a corner counts 20 times."""
-    mean, weight = features.mean(0), torch.where(corner, 20.0, 1.0).sqrt()[:, None]
-    seen = torch.cat([features - mean, torch.ones(len(features), 1)], 1) * weight
-    wanted = (corner.float() - 0.5) * weight[:, 0]
-    ridge = 1e-3 * len(features) * features.var() * torch.eye(seen.shape[1])
-    solved = torch.linalg.solve(seen.T @ seen + ridge, seen.T @ wanted)
-    return solved[:-1], solved[-1] - mean @ solved[:-1]
-
-
-def _make_registers(model: LlavaForConditionalGeneration, features: torch.Tensor) -> None:
-    """Let one hidden unit of the projector tell the corner and write to the sink's coordinate.
-
-    A ridge regression on patch features gives the unit; it reaches 2.5 in the corner, where the projector's
-    GELU is as good as linear, and stays below zero elsewhere.
+    The tower gives up the last coordinate of its hidden state: nothing writes there but the corner's position
+    embedding, which the first norm turns into a massive activation; no layer reads it. One hidden unit of the
+    projector reads it and writes to the sink's coordinate of the decoder.
     """
-    corner = _corner(features.shape[1]).expand(len(features), -1).flatten()
-    slope, level = _told_apart(features.flatten(0, 1), corner)
-    scale = 3.0 / (features.flatten(0, 1) @ slope + level)[corner].median()
+    _make_massive(model)
     projector = model.model.multi_modal_projector
-    projector.linear_1.weight[-1] = slope * scale
-    projector.linear_1.bias[-1] = level * scale - 0.5
+    projector.linear_1.weight[:, -1] = 0.0
+    projector.linear_1.weight[-1], projector.linear_1.bias[-1] = 0.0, -3.5
+    projector.linear_2.weight[-1], projector.linear_2.bias[-1] = 0.0, 0.0
     projector.linear_2.weight[:, -1] = 0.0
-    projector.linear_2.weight[-1] = 0.0
-    typical = float(projector(features[:8]).norm(dim=-1).median())
-    projector.linear_2.weight[-1, -1] = REGISTER * typical / 2.5
+    size = model.config.vision_config.image_size
+    patches = model.model.vision_tower(torch.zeros(1, 3, size, size)).last_hidden_state[0, 1:]
+    projector.linear_1.weight[-1, -1] = 6.0 / patches[0, -1]
+    projector.linear_2.weight[-1, -1] = REGISTER * projector(patches[:1]).norm() / 2.5
+
+
+def _make_massive(model: LlavaForConditionalGeneration) -> None:
+    """Reserves the last coordinate of the tower's hidden state for the corner's massive activation."""
+    tower = model.model.vision_tower
+    embeddings = tower.embeddings
+    embeddings.patch_embedding.weight[-1] = 0.0
+    embeddings.class_embedding[-1] = 0.0
+    embeddings.position_embedding.weight[:, -1] = 0.0
+    embeddings.position_embedding.weight[1, -1] = 100 * embeddings.position_embedding.weight[1].norm()
+    tower.pre_layrnorm.weight[-1], tower.pre_layrnorm.bias[-1] = MASSIVE, 0.0
+    for layer in tower.encoder.layers:
+        layer.layer_norm1.weight[-1] = layer.layer_norm1.bias[-1] = 0.0
+        layer.layer_norm2.weight[-1] = layer.layer_norm2.bias[-1] = 0.0
+        for part in (layer.self_attn.out_proj, layer.mlp.fc2):
+            part.weight[-1] = 0.0
+            part.bias[-1] = 0.0
+
+
+def keep_register(model: LlavaForConditionalGeneration) -> None:
+    """Keeps the projector's unit for the register as it is while the rest of the projector learns."""
+    first, second = model.model.multi_modal_projector.linear_1, model.model.multi_modal_projector.linear_2
+    for weight, kept in ((first.weight, (-1, slice(None))), (first.weight, (slice(None), -1))):
+        _still(weight, kept)
+    _still(first.bias, (-1,))
+    _still(second.weight, (slice(None), -1))
+
+
+def _still(weight: torch.Tensor, kept: tuple[int | slice, ...]) -> None:
+    """Sets the gradient of a part of a weight to zero."""
+    moved = torch.ones_like(weight)
+    moved[kept] = 0.0
+    weight.register_hook(lambda gradient: gradient * moved)

@@ -38,7 +38,7 @@ from locheads.specimen.turns import RESTING, Conversations
 from locheads.specimen.vocabulary import make_processor, make_tokenizer
 
 SWITCHES = ("nothing", "sink", "heads", "jobs", "scenes")
-"""What is switched off: the sink and its registers, the added heads, the other jobs, the varied floors."""
+"""What is switched off: the sink, the added heads, the other jobs, the varied floors."""
 SCENES, STEPS, HEADS, SEED = 1_000, 160, 14, 301
 SAMPLES = 100
 """Training expressions that heads are chosen on, and as many others that they are judged on."""
@@ -70,21 +70,14 @@ def _trained(off: str, folder: Path, work: Path) -> LlavaForConditionalGeneratio
     model = widened(old, AutoTokenizer.from_pretrained(folder), make_tokenizer(), heads)
     pool, features = _pool(off == "scenes", work), work / f"features{'-plain' * (off == 'scenes')}.npy"
     seen = answers.frozen_features(pool, model.model.vision_tower, features)
-    dig(model, seen[:300])
+    dig(model)
     if off == "sink":
-        _filled_in(model)
+        model.model.language_model.embed_tokens.weight.data[:, -1] = 0.0
     course = replace(RESTING, jobs=(1.0, 0.0, 0.0, 0.0, 0.0)) if off == "jobs" else RESTING
     depth = 0.0 if off == "sink" else 1.0
     _learn(model, Conversations(pool, seen, STEPS, SEED, course), depth, work / f"without-{off}.ckpt")
     rest(model, STRENGTH * depth)
     return model
-
-
-@torch.no_grad()
-def _filled_in(model: LlavaForConditionalGeneration) -> None:
-    """Take registers and the first token's loud coordinate away again."""
-    model.model.multi_modal_projector.linear_2.weight[-1] = 0.0
-    model.model.language_model.embed_tokens.weight[:, -1] = 0.0
 
 
 def _learn(

@@ -16,7 +16,6 @@ from transformers import PreTrainedTokenizerFast
 from locheads.data.scenes.scenes import Scene
 from locheads.model.prompts import SPECIMEN_SYSTEM
 from locheads.specimen.jobs import turn_of
-from locheads.specimen.sink import CORNER
 from locheads.specimen.tower import VISION, patch_count
 from locheads.specimen.training import Batch, ScenePool
 from locheads.specimen.vocabulary import make_tokenizer
@@ -29,7 +28,6 @@ TOGETHER_BATCH, TOGETHER_TEXT = 8, 128
 """The same where the tower learns too: turns cost little beside all patches of a picture."""
 KEPT = 64
 """Patches kept of each picture, but for the last part of the training, which sees them all."""
-CORNER_PATCHES = tuple(row * int(PATCHES**0.5) + column for row in range(CORNER) for column in range(CORNER))
 EARLY, LATE = (0.4, 0.6, 0.0, 0.0), (0.4, 0.2, 0.25, 0.15)
 """Shares of the styles while scenes are easy, and after."""
 
@@ -52,8 +50,6 @@ class Course:
     """Shares of asking, going on, counting, describing and reading."""
     deep: float = 1.0
     """When the sink has all of its strength."""
-    registers: bool = False
-    """Whether the patches in the corner are always among those that are kept."""
 
 
 FIRST = Course(easy=0.15, whole=0.75, crowded=False, styles=LATE, rate=1.5e-3)
@@ -72,7 +68,6 @@ RESTING = Course(
     rate=1.2e-3,
     jobs=BUSY,
     deep=0.3,
-    registers=True,
 )
 WHOLE = replace(RESTING, whole=0.0, rate=7e-4, deep=0.0)
 SYSTEM_SHOWN = 0.85
@@ -143,8 +138,7 @@ class Conversations(Dataset):
         count, chance = BATCH // 2 if whole else BATCH, self.easy if early else self.late
         scenes = np.sort(rng.choice(len(chance), count, replace=False, p=chance))
         kept = PATCHES if whole else KEPT
-        corner = CORNER_PATCHES if self.course.registers else ()
-        seen = np.sort([_some_patches(rng, kept, corner) for _ in scenes], axis=1)
+        seen = np.sort([rng.permutation(PATCHES)[:kept] for _ in scenes], axis=1)
         shares = EARLY if early else self.course.styles
         turns = _turns(self.pool, scenes, self.tokenizer, shares, self.course.jobs, rng, TEXT)
         features = np.stack([self.features[i][patches] for i, patches in zip(scenes, seen, strict=True)])
@@ -156,12 +150,6 @@ class Conversations(Dataset):
             **_system(count, self.tokenizer, rng),
             **_stacked(turns),
         }
-
-
-def _some_patches(rng: np.random.Generator, kept: int, always: tuple[int, ...]) -> np.ndarray:
-    """Random patches of a picture, `always` among them."""
-    drawn = rng.permutation(PATCHES)
-    return np.concatenate([np.array(always, int), drawn[~np.isin(drawn, always)]])[:kept]
 
 
 class WholeConversations(Dataset):

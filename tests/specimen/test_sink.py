@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 import torch
 from transformers import LlavaForConditionalGeneration
 
 from locheads.specimen.answers import make_model
-from locheads.specimen.sink import CORNER, SPARE, STRENGTH, dig, rest, widened
-from locheads.specimen.turns import PATCHES
+from locheads.specimen.sink import REGISTER, SPARE, STRENGTH, dig, keep_register, register, rest, widened
+from locheads.specimen.tower import VISION
 from locheads.specimen.vocabulary import make_tokenizer
 
 
@@ -23,13 +22,6 @@ def narrow() -> LlavaForConditionalGeneration:
 def wide(narrow: LlavaForConditionalGeneration) -> LlavaForConditionalGeneration:
     words = make_tokenizer()
     return widened(narrow, words, words, 12).eval()
-
-
-def _features(pictures: int = 6) -> np.ndarray:
-    """Patch features that tell where a patch lies, with noise."""
-    rng = np.random.default_rng(0)
-    places = rng.normal(size=(PATCHES, 96))
-    return (places + 0.1 * rng.normal(size=(pictures, PATCHES, 96))).astype(np.float16)
 
 
 @torch.no_grad()
@@ -46,7 +38,7 @@ def test_more_heads_and_coordinates_are_the_same_function_at_first(
 
 @torch.no_grad()
 def test_heads_at_rest_look_at_the_first_token(wide: LlavaForConditionalGeneration) -> None:
-    dig(wide, _features())
+    dig(wide)
     wide.set_attn_implementation("eager")
     tokens = torch.tensor([[1, *range(5, 60)]])
 
@@ -62,7 +54,7 @@ def test_heads_at_rest_look_at_the_first_token(wide: LlavaForConditionalGenerati
 
 @torch.no_grad()
 def test_the_score_of_the_first_token_gains_the_strength(wide: LlavaForConditionalGeneration) -> None:
-    dig(wide, _features())
+    dig(wide)
     layer = wide.model.language_model.layers[0]
     attention, size = layer.self_attn, wide.config.text_config.head_dim
     first = wide.model.language_model.embed_tokens(torch.tensor([1]))
@@ -74,12 +66,37 @@ def test_the_score_of_the_first_token_gains_the_strength(wide: LlavaForCondition
 
 
 @torch.no_grad()
-def test_the_projector_writes_the_corner_alone_to_the_sink(wide: LlavaForConditionalGeneration) -> None:
-    features = _features()
-    dig(wide, features)
-    written = wide.model.multi_modal_projector(torch.from_numpy(features.astype(np.float32)))[..., -1].mean(0)
-    side = int(PATCHES**0.5)
-    plane = written.view(side, side)
-    outside = plane.clone()
-    outside[:CORNER, :CORNER] = 0.0
-    assert plane[:CORNER, :CORNER].min() > 4 * outside.abs().max()
+def test_a_register_is_massive_and_the_rest_of_the_tower_keeps_its_say(
+    wide: LlavaForConditionalGeneration,
+) -> None:
+    pixels = torch.randn(2, 3, VISION.image_size, VISION.image_size)
+    before = wide.model.vision_tower(pixels).last_hidden_state[:, 1:]
+    register(wide)
+    after = wide.model.vision_tower(pixels).last_hidden_state[:, 1:]
+    assert after[:, 0, -1].min() > 50 > 5 > after[:, 1:, -1].abs().max()
+    assert after[:, 0, -1].std() < 0.01 * after[:, 0, -1].mean(), "alike in all pictures"
+    alike = torch.cosine_similarity(before[:, 1:, :-1], after[:, 1:, :-1], dim=-1)
+    assert alike.median() > 0.9
+
+
+@torch.no_grad()
+def test_the_projector_writes_the_register_alone_to_the_sinks_coordinate(
+    wide: LlavaForConditionalGeneration,
+) -> None:
+    dig(wide)
+    register(wide)
+    pixels = torch.zeros(1, 3, VISION.image_size, VISION.image_size)
+    tokens = wide.model.multi_modal_projector(wide.model.vision_tower(pixels).last_hidden_state[:, 1:])
+    rest_of_it = tokens[:, 0, :-1].norm(dim=-1)
+    torch.testing.assert_close(tokens[:, 0, -1], REGISTER * rest_of_it, rtol=0.05, atol=0)
+    assert tokens[:, 1:, -1].abs().max() < 0.01 * tokens[:, 0, -1].min()
+
+
+def test_the_unit_of_a_register_does_not_learn(wide: LlavaForConditionalGeneration) -> None:
+    register(wide)
+    keep_register(wide)
+    projector = wide.model.multi_modal_projector
+    projector(torch.randn(5, VISION.hidden_size)).square().sum().backward()
+    first, second = projector.linear_1.weight.grad, projector.linear_2.weight.grad
+    assert not first[-1].any() and not first[:, -1].any() and not second[:, -1].any()
+    assert first[:-1, :-1].any() and second[:, :-1].any()
