@@ -26,7 +26,7 @@ from transformers import (
 )
 
 from locheads.data.scenes.expressions import ATTRIBUTES
-from locheads.specimen.sink import STRENGTH, keep_register, rest
+from locheads.specimen.sink import STRENGTH, keep_sinks, rest
 from locheads.specimen.tower import VISION
 from locheads.specimen.training import Batch, ScenePool, train
 from locheads.specimen.turns import (
@@ -157,13 +157,13 @@ def train_together(
 ) -> list[dict[str, float]]:
     """Trains on whole pictures, in place, or resumes; returns the training curve.
 
-    Tower, projector and decoder learn together; in a model with a register (`registered`) the tower and the
-    projector's unit for it stay as they are.
+    Tower, projector and decoder learn together; in a model with a register (`registered`) the tower and
+    the sinks stay as they are.
     """
     model.to(device).requires_grad_(True)
     if registered:
         model.model.vision_tower.requires_grad_(False)
-        keep_register(model)
+        keep_sinks(model)
     if model.config.text_config.attention_bias:
         rest(model)
     model.model.vision_tower.compile(dynamic=False)

@@ -173,13 +173,22 @@ def _make_massive(model: LlavaForConditionalGeneration) -> None:
             part.bias[-1] = 0.0
 
 
-def keep_register(model: LlavaForConditionalGeneration) -> None:
-    """Keeps the projector's unit for the register as it is while the rest of the projector learns."""
+def keep_sinks(model: LlavaForConditionalGeneration) -> None:
+    """Keeps first token and register as they are built while everything else learns.
+
+    What stays is the projector's unit for the register, and what the keys of each layer read on their slowest
+    pair.
+    """
     first, second = model.model.multi_modal_projector.linear_1, model.model.multi_modal_projector.linear_2
-    for weight, kept in ((first.weight, (-1, slice(None))), (first.weight, (slice(None), -1))):
-        _still(weight, kept)
+    _still(first.weight, (-1, slice(None)))
+    _still(first.weight, (slice(None), -1))
     _still(first.bias, (-1,))
     _still(second.weight, (slice(None), -1))
+    size = model.config.text_config.head_dim
+    for layer in model.model.language_model.layers:
+        _still(layer.input_layernorm.weight, (-1,))
+        _still(layer.self_attn.k_proj.weight, (slice(size // 2 - 1, None, size), slice(None)))
+        _still(layer.self_attn.k_proj.bias, (slice(size // 2 - 1, None, size),))
 
 
 def _still(weight: torch.Tensor, kept: tuple[int | slice, ...]) -> None:

@@ -7,7 +7,7 @@ import torch
 from transformers import LlavaForConditionalGeneration
 
 from locheads.specimen.answers import make_model
-from locheads.specimen.sink import REGISTER, SPARE, STRENGTH, dig, keep_register, register, rest, widened
+from locheads.specimen.sink import REGISTER, SPARE, STRENGTH, dig, keep_sinks, register, rest, widened
 from locheads.specimen.tower import VISION
 from locheads.specimen.vocabulary import make_tokenizer
 
@@ -92,9 +92,15 @@ def test_the_projector_writes_the_register_alone_to_the_sinks_coordinate(
     assert tokens[:, 1:, -1].abs().max() < 0.01 * tokens[:, 0, -1].min()
 
 
-def test_the_unit_of_a_register_does_not_learn(wide: LlavaForConditionalGeneration) -> None:
+def test_sinks_do_not_learn(wide: LlavaForConditionalGeneration) -> None:
+    dig(wide)
     register(wide)
-    keep_register(wide)
+    keep_sinks(wide)
+    wide(input_ids=torch.arange(5, 40)[None]).logits.square().sum().backward()
+    layer, size = wide.model.language_model.layers[3], wide.config.text_config.head_dim
+    keys = layer.self_attn.k_proj.weight.grad.view(-1, size, wide.config.text_config.hidden_size)
+    assert not keys[:, size // 2 - 1].any() and keys[:, size // 2].any()
+    assert layer.input_layernorm.weight.grad[-1] == 0
     projector = wide.model.multi_modal_projector
     projector(torch.randn(5, VISION.hidden_size)).square().sum().backward()
     first, second = projector.linear_1.weight.grad, projector.linear_2.weight.grad
