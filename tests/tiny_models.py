@@ -295,9 +295,6 @@ def idefics3() -> Made:
 
 
 def smolvlm() -> Made:
-    # Its processor asks for a package that spells numbers, for videos only.
-    smolvlm = transformers.models.smolvlm.processing_smolvlm
-    smolvlm.num2words = smolvlm.num2words or str
     return _idefics3_like("SmolVLM")
 
 

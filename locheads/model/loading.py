@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast, get_args
 
 import torch
+from safetensors import SafetensorError
 from transformers import (
+    AutoConfig,
     AutoModelForImageTextToText,
     AutoProcessor,
     PreTrainedConfig,
@@ -20,6 +23,7 @@ from transformers.utils.logging import disable_progress_bar
 from locheads.errors import LocheadsError
 from locheads.model import llava_checkpoint as original
 from locheads.model.attention import ATTENTION
+from locheads.model.checkpoint import check_code, check_merged, check_weights, damage, first_line
 from locheads.model.devices import pick_device
 from locheads.model.families import Family, crops, family_of
 from locheads.model.lvlm import Encoded, Fit, Lvlm
@@ -28,6 +32,20 @@ from locheads.model.shipped import SPECIMENS, verify
 from locheads.paper.published import ALIASES, NOT_LOADABLE
 
 __all__ = ["ALIASES", "NOT_LOADABLE", "Encoded", "Lvlm", "load_lvlm", "varied"]
+
+_UNREADABLE = (
+    OSError,
+    ValueError,
+    ImportError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    RuntimeError,
+    EOFError,
+    SafetensorError,
+    pickle.UnpicklingError,
+)
+"""What transformers, safetensors and torch raise for files that are not those of a model."""
 
 CELLS = 24
 """Edge, in cells, of the grid requested from a dynamic processor: that of LLaVA-1.5."""
@@ -119,16 +137,22 @@ def _loaded(
     folder = str(SPECIMENS.get(name) or ALIASES.get(name.lower(), name))
     if name in SPECIMENS:
         verify(SPECIMENS[name])
+    check_code(name, folder)
+    check_merged(name, folder, where)
     try:
         raw, _ = PreTrainedConfig.get_config_dict(folder, **where)
         if not raw:
             raise OSError("no config.json")
+        check_code(name, folder, raw)
         if original.is_original(raw):
             return original.load(name, folder, raw, where, how)
         return (*_from_transformers(name, folder, where, how), None)
-    except (OSError, ValueError, ImportError, KeyError, TypeError) as error:
+    except _UNREADABLE as error:
+        bad = damage(folder)
+        if bad:
+            raise LocheadsError(f"model '{name}' cannot be loaded: {bad}") from error
         raise LocheadsError(
-            f"model '{name}' cannot be loaded ({_first_line(error)}); give one of "
+            f"model '{name}' cannot be loaded ({first_line(error)}); give one of "
             f"{', '.join([*SPECIMENS, *ALIASES])}, a folder in transformers' or LLaVA's layout, or a hub name"
         ) from error
 
@@ -136,19 +160,41 @@ def _loaded(
 def _from_transformers(
     name: str, folder: str, where: dict[str, Any], how: dict[str, Any]
 ) -> tuple[ProcessorMixin, PreTrainedModel]:
-    from transformers import AutoConfig
-
-    family_of(name, AutoConfig.from_pretrained(folder, **where))
-    processor = AutoProcessor.from_pretrained(folder, **where)
+    ours = where | {"trust_remote_code": False}
+    family_of(name, AutoConfig.from_pretrained(folder, **ours))
+    processor = AutoProcessor.from_pretrained(folder, **ours)
     model, report = AutoModelForImageTextToText.from_pretrained(
-        folder, **where, **how, output_loading_info=True
+        folder, **ours, **how, output_loading_info=True
     )
-    original.check_complete(name, report)
+    check_weights(name, report)
     if not hasattr(processor, "image_token"):
         raise LocheadsError(f"model '{name}': {type(processor).__name__} has no image token")
     if model.config.get_text_config()._attn_implementation != ATTENTION:
         raise LocheadsError(f"model '{name}': its decoder does not run on transformers' attention interface")
+    complete(name, processor, model.config)
     return processor, model
+
+
+def complete(name: str, processor: ProcessorMixin, config: PreTrainedConfig) -> None:
+    """Fills in what processors published long ago lack: patch size, strategy, class token, padding token.
+
+    The values are the model's own. A token that only pads is never seen, so any one does.
+
+    Raises:
+        LocheadsError: The tokeniser has no token that could pad.
+    """
+    tokenizer = processor.tokenizer
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token or tokenizer.bos_token
+    if tokenizer.pad_token_id is None:
+        raise LocheadsError(f"model '{name}': its tokenizer has no pad_token; add one to its settings")
+    if getattr(processor, "patch_size", 0) is None:
+        processor.patch_size = config.vision_config.patch_size
+    if getattr(processor, "vision_feature_select_strategy", "") is None:
+        processor.vision_feature_select_strategy = config.vision_feature_select_strategy
+    dropped = getattr(processor, "vision_feature_select_strategy", None) == "default"
+    if dropped and getattr(processor, "num_additional_image_tokens", None) == 0:
+        processor.num_additional_image_tokens = 1  # the class token, which the strategy drops
 
 
 def _fit(
@@ -177,7 +223,3 @@ def _dtype(dtype: str) -> torch.dtype | str:
 def _check(value: str, allowed: tuple[str, ...], parameter: str) -> None:
     if value not in allowed:
         raise LocheadsError(f"{parameter} '{value}': give {' or '.join(allowed)}")
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0].strip()

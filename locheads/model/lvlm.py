@@ -18,7 +18,7 @@ from locheads.data.samples import Sample, true_mask
 from locheads.errors import LocheadsError
 from locheads.method.geometry import Window
 from locheads.model.families import Family, own_window
-from locheads.model.prompts import Query, tokens_after
+from locheads.model.prompts import Query, own_tokens, tokens_after
 
 Fit = Literal["own", "pad", "stretch", "crop"]
 """How an image is brought to the encoder's size: by the processor (`own`), or made square before."""
@@ -73,6 +73,10 @@ class Lvlm:
             )
         return self._grid_of((64, 64))
 
+    @cached_property
+    def _own_tokens(self) -> tuple[str, ...]:
+        return own_tokens(self.processor)
+
     @property
     def layers(self) -> int:
         """Returns the number of decoder layers."""
@@ -111,17 +115,27 @@ class Lvlm:
             LocheadsError: An expression is empty or has words the model does not know.
         """
         batch = self._processed(images, self.texts(expressions), "left")
-        self._check_words(batch["input_ids"], expressions)
+        kept = batch["attention_mask"].bool()
+        self._check_words(
+            [row[keep] for row, keep in zip(batch["input_ids"], kept, strict=True)], expressions
+        )
         return {name: self._placed(tensor) for name, tensor in batch.items()}
 
     def texts(self, expressions: Sequence[str]) -> list[str]:
         """Fills the prompt with each expression.
 
         Raises:
-            LocheadsError: An expression is empty.
+            LocheadsError: An expression is empty, or contains one of the model's own tokens.
         """
         if not all(expression.strip() for expression in expressions):
             raise LocheadsError("the expression is empty; say what to look for, for example 'the red ring'")
+        for expression in expressions:
+            own = next((token for token in self._own_tokens if token in expression), None)
+            if own is not None:
+                raise LocheadsError(
+                    f"'{expression}': '{own}' is a token of the model {self.name} itself, not text; "
+                    "leave it out of the expression"
+                )
         return [self.prompt.replace("{expression}", expression.strip()) for expression in expressions]
 
     def queries(
@@ -138,7 +152,8 @@ class Lvlm:
             LocheadsError: A text is too long, has words the model does not know, or does not end as the
                 prompt does.
         """
-        self._check_words(ids, expressions)
+        texts = [row[:length] for row, length in zip(ids, lengths.tolist(), strict=True)]
+        self._check_words(texts, expressions)
         self._check_length(lengths, expressions)
         return lengths - 1 - self._after(ids, lengths, expressions)
 
@@ -245,9 +260,10 @@ class Lvlm:
             ]
         )
 
-    def _check_words(self, ids: torch.Tensor, expressions: Sequence[str]) -> None:
+    def _check_words(self, texts: Sequence[torch.Tensor], expressions: Sequence[str]) -> None:
+        """Checks the tokens of each text, without its padding, whose token may be the unknown one."""
         tokenizer = self.processor.tokenizer
-        for row, expression in zip(ids, expressions, strict=True):
+        for row, expression in zip(texts, expressions, strict=True):
             if tokenizer.unk_token_id is not None and (row == tokenizer.unk_token_id).any():
                 known = tokenizer.get_vocab()
                 around = self.prompt.replace("{expression}", " ").split()

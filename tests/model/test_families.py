@@ -54,6 +54,23 @@ def test_rows_equal_eager_attention(lvlm: Lvlm, folder: Path) -> None:
     assert row_error(lvlm, folder) < 1e-5
 
 
+def test_two_loads_give_equal_maps(lvlm: Lvlm, family: str, folder: Path) -> None:
+    given = [picture(SIZES[0])], EXPRESSIONS[:1]
+    torch.testing.assert_close(capture(load(family, folder), *given), capture(lvlm, *given), atol=0, rtol=0)
+
+
+def test_a_token_of_the_model_itself_in_an_expression_is_named(lvlm: Lvlm) -> None:
+    tokens = {lvlm.processor.image_token, "</s>", *re.findall(r"<[^<>]+>", lvlm.image)}
+    for token in sorted(tokens):
+        for ask in (lambda e: capture(lvlm, [picture(SIZES[0])] * 2, e), lambda e: shared(lvlm, e)):
+            with pytest.raises(LocheadsError, match=re.escape(f"'{token}' is a token of the model")):
+                ask(["the red ring", f"the red {token} ring"])
+
+
+def shared(lvlm: Lvlm, expressions: list[str]) -> torch.Tensor:
+    return capture_image(lvlm, picture(SIZES[0]), expressions)
+
+
 @pytest.mark.parametrize("name", ["qwen2_vl", "qwen2_5_vl", "gemma3"])
 def test_a_sliding_layer_sees_no_further_than_its_window(name: str, tmp_path: Path) -> None:
     lvlm = load(name, save(name, tmp_path))
