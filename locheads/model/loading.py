@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -20,14 +21,15 @@ from transformers import (
 )
 from transformers.utils.logging import disable_progress_bar
 
-from locheads.errors import LocheadsError
+from locheads.errors import LocheadsError, LocheadsWarning
 from locheads.model import llava_checkpoint as original
 from locheads.model.attention import ATTENTION
 from locheads.model.checkpoint import check_code, check_merged, check_weights, damage, first_line
 from locheads.model.devices import pick_device
 from locheads.model.families import Family, crops, family_of
+from locheads.model.grids import report_of
 from locheads.model.lvlm import Encoded, Fit, Lvlm
-from locheads.model.prompts import Query, resolve_prompt
+from locheads.model.prompts import Query, marked_image, resolve_prompt
 from locheads.model.shipped import SPECIMENS, verify
 from locheads.paper.published import ALIASES, NOT_LOADABLE
 
@@ -103,10 +105,25 @@ def load_lvlm(
     family = family_of(name, model.config)
     if device_map is None:
         model = model.to(pick_device(device, name))
-    image = image or (family.image if family else "{}").format(processor.image_token)
+    image = image or (family.image.format(processor.image_token) if family else marked_image(processor))
     text = resolve_prompt(prompt or ("specimen" if name in SPECIMENS else "release"), processor, image)
     way, image_size = _fit(name, family, processor, cast("Fit | None", fit), image_size)
-    return Lvlm(name, model.eval(), processor, text, family, way, image_size, cast(Query, query), image)
+    lvlm = Lvlm(name, model.eval(), processor, text, family, way, image_size, cast(Query, query), image)
+    _tell_layers(lvlm)
+    return lvlm
+
+
+def _tell_layers(lvlm: Lvlm) -> None:
+    """Warns that layers are left out where only some have softmax attention."""
+    every = lvlm.model.config.get_text_config().num_hidden_layers
+    if lvlm.layers < every:
+        numbers = ", ".join(map(str, lvlm.attending))
+        warnings.warn(
+            f"model '{lvlm.name}': {lvlm.layers} of {every} layers have softmax attention and give maps; "
+            f"layers 0 to {lvlm.layers - 1} here are the model's layers {numbers}",
+            LocheadsWarning,
+            stacklevel=3,
+        )
 
 
 def varied(lvlm: Lvlm, prompt: str | None = None, fit: Fit | None = None, query: Query | None = None) -> Lvlm:
@@ -201,15 +218,16 @@ def _fit(
     name: str, family: Family | None, processor: ProcessorMixin, fit: Fit | None, image_size: int | None
 ) -> tuple[Fit, int | None]:
     """Returns fit and image size with the defaults filled in."""
-    dynamic = family is not None and family.cells is None
+    report = report_of(processor)
+    dynamic = report is not None and (family is None or family.cells is None)
     if fit is None:
         fit = "pad" if dynamic or crops(family, processor.image_processor) else "own"
     if image_size is not None and (not dynamic or fit == "own"):
         raise LocheadsError(
             f"model '{name}': image_size is for fit 'pad' or 'stretch' with a dynamic processor; leave it out"
         )
-    if dynamic and fit != "own" and image_size is None:
-        image_size = CELLS * processor.image_processor.patch_size * processor.image_processor.merge_size
+    if report and dynamic and fit != "own" and image_size is None:
+        image_size = CELLS * report.cell(processor)
     return fit, image_size
 
 

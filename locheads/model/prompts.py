@@ -81,6 +81,20 @@ def own_tokens(processor: ProcessorMixin) -> tuple[str, ...]:
     return tuple(sorted((special | named) - {""}, key=lambda token: (-len(token), token)))
 
 
+def marked_image(processor: ProcessorMixin) -> str:
+    """Returns the image placeholder with the markers that the model's chat template puts around it.
+
+    The placeholder alone, if there is no template or it moves the image away from between two texts.
+    """
+    content = [{"type": "text", "text": "A1"}, {"type": "image"}, {"type": "text", "text": "B2"}]
+    placeholder = str(processor.image_token)
+    if not processor.chat_template:
+        return placeholder
+    text = str(processor.apply_chat_template([{"role": "user", "content": content}]))
+    between = text.partition("A1")[2].partition("B2")[0].strip()
+    return between if between.count(placeholder) == 1 else placeholder
+
+
 def _begins_itself(tokenizer: PreTrainedTokenizerBase) -> bool:
     return tokenizer("a")["input_ids"][:1] == [tokenizer.bos_token_id]
 
