@@ -154,9 +154,9 @@ def _loaded(
     folder = str(SPECIMENS.get(name) or ALIASES.get(name.lower(), name))
     if name in SPECIMENS:
         verify(SPECIMENS[name])
-    check_code(name, folder)
-    check_merged(name, folder, where)
     try:
+        check_code(name, folder)
+        check_merged(name, folder, where)
         raw, _ = PreTrainedConfig.get_config_dict(folder, **where)
         if not raw:
             raise OSError("no config.json")

@@ -254,7 +254,7 @@ class Lvlm:
     def _one_view(self, batch: Mapping[str, Any], count: int) -> tuple[int, int]:
         pixels = batch.get("pixel_values")
         one = torch.is_tensor(pixels) and pixels.ndim == 4 and len(pixels) == len(batch["input_ids"])
-        square = one and pixels.shape[-2] == pixels.shape[-1]
+        square = one and pixels is not None and pixels.shape[-2] == pixels.shape[-1]
         if not square or count == 0 or isqrt(count) ** 2 != count:
             raise LocheadsError(
                 f"{self.name} ({self.model.config.model_type}): {count} image tokens form no known grid; "

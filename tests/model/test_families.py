@@ -72,6 +72,17 @@ def shared(lvlm: Lvlm, expressions: list[str]) -> torch.Tensor:
     return capture_image(lvlm, picture(SIZES[0]), expressions)
 
 
+def test_image_tokens_stand_where_the_text_has_them(lvlm: Lvlm) -> None:
+    """Behind the system sentence, as many as cells, in the order of the text; not at a guessed place."""
+    ids = lvlm.encode([picture(SIZES[0])], EXPRESSIONS[:1])
+    repeated, counts = ids.inputs["input_ids"][0].unique(return_counts=True)
+    most = repeated[counts.argmax()]  # no other token is as frequent as the image's
+    where = (ids.inputs["input_ids"][0] == most).nonzero()[:, 0]
+    cells = lvlm.grid[0] * lvlm.grid[1]
+    assert int(where[0]) > 100 and len(where) >= cells  # base view first, where tiles follow
+    assert ids.image_tokens[0].tolist() == where[:cells].tolist()
+
+
 @pytest.mark.parametrize("name", ["qwen2_vl", "qwen2_5_vl", "gemma3"])
 def test_a_sliding_layer_sees_no_further_than_its_window(name: str, tmp_path: Path) -> None:
     lvlm = load(name, save(name, tmp_path))

@@ -68,6 +68,13 @@ def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
         load_lvlm(str(tmp_path), local_files_only=True)
 
 
+@pytest.mark.parametrize("name", ["no such model", "a/b/c", "../nowhere", "*", "owner/", "x" * 200])
+def test_a_name_that_names_no_model_is_one_line(name: str) -> None:
+    with pytest.raises(LocheadsError, match="cannot be loaded") as error:
+        load_lvlm(name, local_files_only=True)
+    assert "\n" not in str(error.value)
+
+
 def test_missing_weights_are_named(folder: Path, tmp_path: Path) -> None:
     for file in folder.iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes())
