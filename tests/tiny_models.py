@@ -222,6 +222,9 @@ BUILDERS: dict[str, Callable[[], Made]] = {
     "glm4v": recent.glm4v,
     "glm4v_moe": recent.glm4v_moe,
     "glm46v": recent.glm46v,
+    "glm_ocr": recent.glm_ocr,
+    "lighton_ocr": recent.lighton_ocr,
+    "exaone4_5": recent.exaone4_5,
     "idefics3": idefics3,
     "smolvlm": smolvlm,
     "gemma3": gemma3,
@@ -237,6 +240,10 @@ BUILDERS: dict[str, Callable[[], Made]] = {
     "vipllava": recent.vipllava,
     "paligemma": paligemma,
 }
+
+
+ZEROS = ("mm_input_projection_weight", "high_res_vision_alpha", "patch_embed.proj.bias")
+"""Weights that transformers sets to zero before training."""
 
 
 def save(name: str, folder: Path) -> Path:
@@ -255,7 +262,9 @@ def save(name: str, folder: Path) -> Path:
             weight.data[..., weight.shape[2] // 2, weight.shape[3] // 2] = 1
         if key.endswith("q_norm.weight"):
             weight.data += 2
-        if key.endswith(("mm_input_projection_weight", "high_res_vision_alpha")):  # zeros in transformers
+        if key.endswith(
+            ("mm_input_projection_weight", "high_res_vision_alpha", "patch_embed.proj.bias")
+        ):  # zeros in transformers
             weight.data.normal_()
     model.save_pretrained(folder)
     processor.save_pretrained(folder)

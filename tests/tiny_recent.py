@@ -70,7 +70,7 @@ def _glm(kind: str, text_kind: str, **text: Any) -> Made:
         vision_config=vision | ({"model_type": "glm4v_vision"} if kind == "Glm46V" else {}),
         **{f"{name}_token_id": number for name, number in zip(names, numbers, strict=True)},
     )
-    kinds = "Glm4v" if kind == "Glm4vMoe" else kind
+    kinds = {"Glm4vMoe": "Glm4v", "GlmOcr": "Glm46V"}.get(kind, kind)
     images = getattr(transformers, f"{kinds}ImageProcessor")(
         patch_size=8, merge_size=2, size={"shortest_edge": 16**2, "longest_edge": 2 * 128**2}
     )
@@ -94,6 +94,10 @@ def glm4v_moe() -> Made:
     return _glm("Glm4vMoe", "Glm4vMoeTextConfig", **moe)
 
 
+def glm_ocr() -> Made:
+    return _glm("GlmOcr", "GlmOcrTextConfig")
+
+
 PIXTRAL = VISION | {"image_size": 256, "model_type": "pixtral", "head_dim": 12}
 
 
@@ -112,6 +116,21 @@ def _pixtral(kind: str, merge: int, **config: Any) -> Made:
     return getattr(transformers, f"{kind}ForConditionalGeneration")(made), processor
 
 
+def lighton_ocr() -> Made:
+    tokens = {"image_token": "[IMG]", "image_break_token": "[IMG_BREAK]", "image_end_token": "[IMG_END]"}
+    tokenizer = make_tokenizer(*tokens.values(), **tokens)
+    config = transformers.LightOnOcrConfig(
+        text_config=text_of(tokenizer, "Qwen3Config"),
+        vision_config=transformers.PixtralVisionConfig(**PIXTRAL),
+        image_token_id=tokenizer.image_token_id,
+    )
+    images = transformers.PixtralImageProcessor(size={"longest_edge": 256}, patch_size=16)
+    processor = transformers.LightOnOcrProcessor(
+        images, tokenizer, patch_size=8, spatial_merge_size=2, chat_template=tokenizer.chat_template
+    )
+    return transformers.LightOnOcrForConditionalGeneration(config), processor
+
+
 def mistral3() -> Made:
     return _pixtral("Mistral3", 2)
 
@@ -121,6 +140,14 @@ def pixtral() -> Made:
 
 
 AYA = ("<|START_OF_IMG|>", "<|END_OF_IMG|>", "<|IMG_PATCH|>", "<|IMG_LINE_BREAK|>", "TILE", "TILE_GLOBAL")
+
+
+def exaone4_5() -> Made:
+    tokenizer = make_tokenizer("<|image_pad|>", *QWEN, chat_image=BETWEEN)
+    text = text_of(tokenizer, "Exaone4Config", sliding_window=24, sliding_window_pattern=2)
+    vision = {key: value for key, value in QWEN3_VISION.items() if key != "num_position_embeddings"}
+    vision |= {"num_key_value_heads": 2, "window_size": 32, "fullatt_block_indexes": [1]}
+    return qwen_like("Exaone4_5_", text, vision, tokenizer, 8)
 
 
 def aya_vision() -> Made:

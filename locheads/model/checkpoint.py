@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import safe_open
 from transformers import CONFIG_MAPPING
-from transformers.utils import cached_file
+from transformers.utils import cached_file, logging
 
 from locheads.errors import LocheadsError
 
@@ -76,6 +77,17 @@ def check_merged(name: str, place: str, where: Mapping[str, Any]) -> None:
         f"model '{name}': {ADAPTER} says that it is an adapter (LoRA) of '{base or 'another model'}'; "
         "merge the two, save the result without this file, and give its folder"
     )
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keeps transformers' own table of unused weights off the screen; `check_weights` says it in one line."""
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
 
 
 def check_weights(name: str, report: Mapping[str, Any]) -> None:

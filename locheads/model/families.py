@@ -30,7 +30,8 @@ class Family:
             processor reports the grid.
         view: `whole`: the image tokens are the grid; `tiles`: the grid comes first and tiles follow.
         options: Keyword arguments for the processor.
-        image: The image placeholder in a text; `{}` is replaced by the processor's own placeholder.
+        image: The image placeholder in a text; `{}` is replaced by the processor's own placeholder. None:
+            with the markers that the model's chat template puts around it.
         closing: Text that the processor appends to the prompt.
         sees: The attention mask: a token attends to those `before` it; image tokens also to the rest of the
             `image`; or to the whole `prompt`. Only in the last case do image tokens depend on the expression.
@@ -40,7 +41,7 @@ class Family:
     cells: Callable[[Any], int] | None
     view: Literal["whole", "tiles"] = "whole"
     options: Mapping[str, object] = field(default_factory=dict)
-    image: str = "{}"
+    image: str | None = "{}"
     closing: str = ""
     sees: Literal["before", "image", "prompt"] = "before"
 
@@ -81,6 +82,9 @@ FAMILIES: dict[str, Family] = {
     "glm4v": Family("GLM-4.1V", None, image=_GLM),
     "glm4v_moe": Family("GLM-4.5V", None, image=_GLM),
     "glm46v": Family("GLM-4.6V", None, image=_GLM),
+    "glm_ocr": Family("GLM-OCR", None, image=_GLM),
+    "lighton_ocr": Family("LightOnOCR", None, image=None),
+    "exaone4_5": Family("EXAONE 4.5", None, image=None),
     "idefics3": Family(
         "Idefics3",
         lambda config: _patches(config) // config.scale_factor,
@@ -153,10 +157,8 @@ REFUSED = {
     "deepseek_ocr2": _UNMEASURED,
     "dots3_note": _UNMEASURED,
     "ernie4_5_vl_moe": _UNMEASURED,
-    "exaone4_5": _UNMEASURED,
     "gemma4_unified": _UNMEASURED,
     "glm5_next": _UNMEASURED,
-    "glm_ocr": _UNMEASURED,
     "glmga": _UNMEASURED,
     "got_ocr2": _UNMEASURED,
     "granite4_vision": _UNMEASURED,
@@ -168,7 +170,6 @@ REFUSED = {
     "janus": _UNMEASURED,
     "kimi_k25": _UNMEASURED,
     "lfm3_vl": _UNMEASURED,
-    "lighton_ocr": _UNMEASURED,
     "llava_next_video": _UNMEASURED,
     "minicpm_ocr": _UNMEASURED,
     "minicpmv4_6": _UNMEASURED,

@@ -24,7 +24,7 @@ from transformers.utils.logging import disable_progress_bar
 from locheads.errors import LocheadsError, LocheadsWarning
 from locheads.model import llava_checkpoint as original
 from locheads.model.attention import ATTENTION
-from locheads.model.checkpoint import check_code, check_merged, check_weights, damage, first_line
+from locheads.model.checkpoint import check_code, check_merged, check_weights, damage, first_line, quiet
 from locheads.model.devices import pick_device
 from locheads.model.families import Family, crops, family_of
 from locheads.model.grids import report_of
@@ -105,7 +105,9 @@ def load_lvlm(
     family = family_of(name, model.config)
     if device_map is None:
         model = model.to(pick_device(device, name))
-    image = image or (family.image.format(processor.image_token) if family else marked_image(processor))
+    if image is None:
+        known = family.image if family else None
+        image = marked_image(processor) if known is None else known.format(processor.image_token)
     text = resolve_prompt(prompt or ("specimen" if name in SPECIMENS else "release"), processor, image)
     way, image_size = _fit(name, family, processor, cast("Fit | None", fit), image_size)
     lvlm = Lvlm(name, model.eval(), processor, text, family, way, image_size, cast(Query, query), image)
@@ -180,9 +182,10 @@ def _from_transformers(
     ours = where | {"trust_remote_code": False}
     family_of(name, AutoConfig.from_pretrained(folder, **ours))
     processor = AutoProcessor.from_pretrained(folder, **ours)
-    model, report = AutoModelForImageTextToText.from_pretrained(
-        folder, **ours, **how, output_loading_info=True
-    )
+    with quiet():
+        model, report = AutoModelForImageTextToText.from_pretrained(
+            folder, **ours, **how, output_loading_info=True
+        )
     check_weights(name, report)
     if not hasattr(processor, "image_token"):
         raise LocheadsError(f"model '{name}': {type(processor).__name__} has no image token")

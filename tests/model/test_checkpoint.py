@@ -60,6 +60,32 @@ def test_a_weight_that_the_model_has_no_place_for_is_named(folder: Path, key: st
         load_lvlm(str(folder))
 
 
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [
+        ("gemma4", "model.language_model.layers.3.self_attn.k_proj.weight"),
+        ("qwen3_5", "mtp.layers.0.fc.weight"),
+    ],
+)
+def test_a_weight_that_the_class_leaves_out_by_design_does_no_harm(
+    name: str, key: str, tmp_path: Path
+) -> None:
+    """Keys of layers that take another one's, and of the head that predicts further tokens, are published."""
+    save(name, tmp_path)
+    given = [picture((60, 40))], EXPRESSIONS[:1]
+    right = capture(load_lvlm(str(tmp_path)), *given)
+    change(tmp_path, lambda weights: weights.update({key: torch.ones(24, 48)}))
+    torch.testing.assert_close(capture(load_lvlm(str(tmp_path)), *given), right, atol=0, rtol=0)
+
+
+def test_what_is_wrong_with_the_weights_is_said_once(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    change(folder, lambda weights: weights.update({"second_tower.weight": torch.ones(2)}))
+    capfd.readouterr()
+    with pytest.raises(LocheadsError, match="second_tower"):
+        load_lvlm(str(folder))
+    assert "".join(capfd.readouterr()).strip() == ""
+
+
 def test_a_configuration_with_fewer_layers_than_the_weights_is_refused(folder: Path) -> None:
     config = json.loads((folder / "config.json").read_text())
     config["text_config"] |= {"num_hidden_layers": 2, "layer_types": None}
