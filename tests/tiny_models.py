@@ -6,74 +6,14 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+import tiny_recent as recent
 import torch
 import transformers
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import PreTrainedModel, PreTrainedTokenizerFast, ProcessorMixin
+from tiny_base import CORPUS, SQUARE, TEXT, VISION, Made, make_tokenizer, text_of
+from tiny_qwen import qwen2_5_vl, qwen2_vl, qwen3_vl
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-TEXT = {
-    "hidden_size": 48,
-    "intermediate_size": 64,
-    "num_hidden_layers": 3,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "head_dim": 12,
-    "max_position_embeddings": 2048,
-    "initializer_range": 0.3,
-}
-VISION = {
-    "hidden_size": 48,
-    "intermediate_size": 64,
-    "num_hidden_layers": 3,
-    "num_attention_heads": 4,
-    "image_size": 48,
-    "patch_size": 8,
-}
-SQUARE = {"height": 48, "width": 48}
-CHAT = (
-    "{% for m in messages %}<|user|>{% for c in m['content'] %}"
-    "{% if c['type'] == 'image' %}IMAGE{% else %}{{ c['text'] }}{% endif %}{% endfor %}<|end|>\n{% endfor %}"
-    "{% if add_generation_prompt %}<|assistant|>\n{% endif %}"
-)
-SPECIAL = ["<pad>", "<s>", "</s>", "<|user|>", "<|end|>", "<|assistant|>"]
-CORPUS = [
-    "the red ring on the left of the small striped object",
-    "A chat between a curious user and an assistant.",
-]
-
-
-def make_tokenizer(image: str, *special: str, **attributes: str) -> PreTrainedTokenizerFast:
-    """A byte-level BPE tokenizer: it knows every word, most of them in pieces."""
-    bpe = Tokenizer(models.BPE())
-    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    bpe.decoder = decoders.ByteLevel()
-    alphabet = pre_tokenizers.ByteLevel.alphabet()
-    tokens = [*SPECIAL, image, *special]
-    bpe.train_from_iterator(
-        CORPUS, trainers.BpeTrainer(vocab_size=340, special_tokens=tokens, initial_alphabet=alphabet)
-    )
-    return PreTrainedTokenizerFast(
-        tokenizer_object=bpe,
-        pad_token="<pad>",
-        bos_token="<s>",
-        eos_token="</s>",
-        chat_template=CHAT.replace("IMAGE", attributes.pop("chat_image", image)),
-        additional_special_tokens=[image, *special],
-        extra_special_tokens=attributes,
-    )
-
-
-def text_of(tokenizer: PreTrainedTokenizerFast, kind: str = "LlamaConfig", **changes: object) -> object:
-    known = {
-        "vocab_size": len(tokenizer) + 3,
-        "pad_token_id": tokenizer.pad_token_id,
-        "bos_token_id": tokenizer.bos_token_id,
-        "eos_token_id": tokenizer.eos_token_id,
-    }
-    return getattr(transformers, kind)(**TEXT | known | changes)
-
-
-Made = tuple[PreTrainedModel, ProcessorMixin]
+__all__ = ["BUILDERS", "CORPUS", "TEXT", "VISION", "make_tokenizer", "save", "text_of"]
 
 
 def _llava_like(
@@ -194,81 +134,6 @@ def internvl() -> Made:
     return transformers.InternVLForConditionalGeneration(config), processor
 
 
-def _qwen(
-    kind: str, text: object, vision: dict[str, object], tokenizer: PreTrainedTokenizerFast, patch: int
-) -> Made:
-    def number(token: str) -> int:
-        return tokenizer.convert_tokens_to_ids(token)
-
-    config = getattr(transformers, f"{kind}Config")(
-        text_config=text.to_dict(),
-        vision_config=vision,
-        image_token_id=number("<|image_pad|>"),
-        video_token_id=number("<|video_pad|>"),
-        vision_start_token_id=number("<|vision_start|>"),
-        vision_end_token_id=number("<|vision_end|>"),
-    )
-    images = transformers.Qwen2VLImageProcessor(
-        patch_size=patch,
-        merge_size=2,
-        size={"shortest_edge": (2 * patch) ** 2, "longest_edge": (16 * patch) ** 2},
-    )
-    video = "Qwen3VLVideoProcessor" if kind == "Qwen3VL" else "Qwen2VLVideoProcessor"
-    processor = getattr(transformers, f"{kind}Processor")(
-        images, tokenizer, getattr(transformers, video)(), chat_template=tokenizer.chat_template
-    )
-    return getattr(transformers, f"{kind}ForConditionalGeneration")(config), processor
-
-
-QWEN = ("<|vision_start|>", "<|vision_end|>", "<|video_pad|>")
-BETWEEN = "<|vision_start|><|image_pad|><|vision_end|>"
-MROPE = {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [2, 2, 2]}
-SLIDING = {
-    "use_sliding_window": True,
-    "sliding_window": 24,
-    "layer_types": ["full_attention", "sliding_attention", "full_attention"],
-}
-
-
-def qwen2_vl() -> Made:
-    tokenizer = make_tokenizer("<|image_pad|>", *QWEN, chat_image=BETWEEN)
-    text = text_of(tokenizer, "Qwen2VLTextConfig", rope_parameters=MROPE, **SLIDING)
-    vision = {"embed_dim": 48, "hidden_size": 48, "depth": 2, "num_heads": 4, "mlp_ratio": 2, "patch_size": 8}
-    return _qwen("Qwen2VL", text, vision, tokenizer, 8)
-
-
-def qwen2_5_vl() -> Made:
-    tokenizer = make_tokenizer("<|image_pad|>", *QWEN, chat_image=BETWEEN)
-    text = text_of(tokenizer, "Qwen2_5_VLTextConfig", rope_parameters=MROPE, **SLIDING)
-    vision = {
-        "hidden_size": 48,
-        "out_hidden_size": 48,
-        "intermediate_size": 64,
-        "depth": 2,
-        "num_heads": 4,
-        "patch_size": 8,
-        "window_size": 32,
-        "fullatt_block_indexes": [1],
-    }
-    return _qwen("Qwen2_5_VL", text, vision, tokenizer, 8)
-
-
-def qwen3_vl() -> Made:
-    tokenizer = make_tokenizer("<|image_pad|>", *QWEN, chat_image=BETWEEN)
-    text = text_of(tokenizer, "Qwen3VLTextConfig", rope_parameters=MROPE | {"mrope_interleaved": True})
-    vision = {
-        "hidden_size": 48,
-        "out_hidden_size": 48,
-        "intermediate_size": 64,
-        "depth": 3,
-        "num_heads": 4,
-        "patch_size": 8,
-        "num_position_embeddings": 64,
-        "deepstack_visual_indexes": [0, 1],
-    }
-    return _qwen("Qwen3VL", text, vision, tokenizer, 8)
-
-
 def _idefics3_like(kind: str) -> Made:
     rows = [f"<row_{i}_col_{j}>" for i in range(1, 3) for j in range(1, 3)]
     tokenizer = make_tokenizer(
@@ -295,9 +160,6 @@ def idefics3() -> Made:
 
 
 def smolvlm() -> Made:
-    # Its processor asks for a package that spells numbers, for videos only.
-    smolvlm = transformers.models.smolvlm.processing_smolvlm
-    smolvlm.num2words = smolvlm.num2words or str
     return _idefics3_like("SmolVLM")
 
 
@@ -354,11 +216,34 @@ BUILDERS: dict[str, Callable[[], Made]] = {
     "qwen2_vl": qwen2_vl,
     "qwen2_5_vl": qwen2_5_vl,
     "qwen3_vl": qwen3_vl,
+    "qwen3_vl_moe": recent.qwen3_vl_moe,
+    "qwen3_5": recent.qwen3_5,
+    "qwen3_5_moe": recent.qwen3_5_moe,
+    "glm4v": recent.glm4v,
+    "glm4v_moe": recent.glm4v_moe,
+    "glm46v": recent.glm46v,
+    "glm_ocr": recent.glm_ocr,
+    "lighton_ocr": recent.lighton_ocr,
+    "exaone4_5": recent.exaone4_5,
     "idefics3": idefics3,
     "smolvlm": smolvlm,
     "gemma3": gemma3,
+    "gemma3n": recent.gemma3n,
+    "gemma4": recent.gemma4,
+    "mistral3": recent.mistral3,
+    "pixtral": recent.pixtral,
+    "aya_vision": recent.aya_vision,
+    "cohere2_vision": recent.cohere2_vision,
+    "lfm2_vl": recent.lfm2_vl,
+    "llama4": recent.llama4,
+    "fast_vlm": recent.fast_vlm,
+    "vipllava": recent.vipllava,
     "paligemma": paligemma,
 }
+
+
+ZEROS = ("mm_input_projection_weight", "high_res_vision_alpha", "patch_embed.proj.bias")
+"""Weights that transformers sets to zero before training."""
 
 
 def save(name: str, folder: Path) -> Path:
@@ -372,9 +257,14 @@ def save(name: str, folder: Path) -> Path:
     for key, weight in model.named_parameters():
         if re.search(r"vis(ion|ual).*attn.*(out_proj|\.proj)\.|vision.*attention.*projection_layer", key):
             weight.data *= 0.1
+        if "vision_tower.timm_model" in key and weight.ndim == 4 and weight.shape[1] == 1:  # depthwise
+            weight.data *= 0.1
+            weight.data[..., weight.shape[2] // 2, weight.shape[3] // 2] = 1
         if key.endswith("q_norm.weight"):
             weight.data += 2
-        if key.endswith(("mm_input_projection_weight", "high_res_vision_alpha")):  # zeros in transformers
+        if key.endswith(
+            ("mm_input_projection_weight", "high_res_vision_alpha", "patch_embed.proj.bias")
+        ):  # zeros in transformers
             weight.data.normal_()
     model.save_pretrained(folder)
     processor.save_pretrained(folder)

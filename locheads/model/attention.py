@@ -129,8 +129,9 @@ class Wanted:
     """The heads to capture.
 
     Attributes:
-        layers: Layer → its wanted heads in ascending order, or None for all heads of the layer.
-        order: The heads in the order asked for, or None when all heads are wanted.
+        layers: The model's layer → its wanted heads in ascending order, or None for all heads of the layer.
+        order: The heads in the order asked for, or None when all heads are wanted. Their layers, too, are the
+            model's, which counts layers without softmax attention (`Lvlm.attending`).
     """
 
     layers: Mapping[int, list[int] | None]
@@ -144,12 +145,13 @@ class Wanted:
             LocheadsError: `heads` is empty, or one of them does not exist.
         """
         if heads is None:
-            return cls(dict.fromkeys(range(lvlm.layers)), None)
+            return cls(dict.fromkeys(lvlm.attending), None)
         check_heads(heads, lvlm.layers, lvlm.heads, lvlm.name)
         if not heads:
             raise LocheadsError("no heads are asked for; give at least one (layer, head)")
-        layers = {layer: sorted({h for of, h in heads if of == layer}) for layer, _ in heads}
-        return cls(layers, tuple(heads))
+        order = tuple((lvlm.attending[layer], head) for layer, head in heads)
+        layers = {layer: sorted({h for of, h in order if of == layer}) for layer, _ in order}
+        return cls(layers, order)
 
     @property
     def deepest(self) -> int:
@@ -166,7 +168,7 @@ class Wanted:
         """
         absent = set(self.layers) - set(rows)
         if absent:
-            raise LocheadsError(f"{lvlm.name}: layer {min(absent)} has no softmax attention, so no maps")
+            raise LocheadsError(f"{lvlm.name}: layer {min(absent)} does not run on the capturing attention")
         device = rows[self.deepest].device
         if self.order is None:  # all heads: batch × layer × head × cells
             return torch.stack([rows[layer].to(device) for layer in sorted(self.layers)], dim=1)
@@ -191,6 +193,9 @@ def forward(
         query: Position of the query token among the tokens of this pass, `batch`; None: record nothing.
         image_tokens: Positions of the image tokens among the keys, `batch × cells` or `1 × cells`.
 
+    The vocabulary projection is never reached, so nothing is asked of it: with `logits_to_keep` some models
+    (Gemma 4) leave all but the last tokens out of their upper layers.
+
     Returns:
         Layer → rows of shape `batch × head × cells`.
 
@@ -201,7 +206,7 @@ def forward(
     recorder = _Recorder(wanted, None if query is None else query.to(device), image_tokens.to(device))
     try:
         with torch.inference_mode(), _listening(recorder):
-            lvlm.model(**{"use_cache": False, "logits_to_keep": 1, **inputs})
+            lvlm.model(**{"use_cache": False, **inputs})
     except _Enough:
         pass
     except ValueError as error:

@@ -36,7 +36,9 @@ def load_hub_sam(name: str) -> Sam:
             f"segmenter '{name}' cannot be loaded ({str(error).splitlines()[0]}); give 'specimen', a folder "
             "of weights, a .pth checkpoint of SAM, or a hub name"
         ) from error
-    if report["missing_keys"] or model.config.model_type != "sam":
+    if any(report[kind] for kind in ("missing_keys", "unexpected_keys", "mismatched_keys")) or not (
+        isinstance(model, SamModel) and model.config.model_type == "sam"
+    ):
         raise LocheadsError(f"segmenter '{name}': not the weights of a SAM; choose another")
     return Sam(_Encoder(model), _Prompts(model), _Decoder(model)).eval()
 

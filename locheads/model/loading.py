@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import pickle
+import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast, get_args
 
 import torch
+from safetensors import SafetensorError
 from transformers import (
+    AutoConfig,
     AutoModelForImageTextToText,
     AutoProcessor,
     PreTrainedConfig,
@@ -17,17 +21,33 @@ from transformers import (
 )
 from transformers.utils.logging import disable_progress_bar
 
-from locheads.errors import LocheadsError
+from locheads.errors import LocheadsError, LocheadsWarning
 from locheads.model import llava_checkpoint as original
 from locheads.model.attention import ATTENTION
+from locheads.model.checkpoint import check_code, check_merged, check_weights, damage, first_line, quiet
 from locheads.model.devices import pick_device
 from locheads.model.families import Family, crops, family_of
+from locheads.model.grids import report_of
 from locheads.model.lvlm import Encoded, Fit, Lvlm
-from locheads.model.prompts import Query, resolve_prompt
+from locheads.model.prompts import Query, marked_image, resolve_prompt
 from locheads.model.shipped import SPECIMENS, verify
 from locheads.paper.published import ALIASES, NOT_LOADABLE
 
 __all__ = ["ALIASES", "NOT_LOADABLE", "Encoded", "Lvlm", "load_lvlm", "varied"]
+
+_UNREADABLE = (
+    OSError,
+    ValueError,
+    ImportError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    RuntimeError,
+    EOFError,
+    SafetensorError,
+    pickle.UnpicklingError,
+)
+"""What transformers, safetensors and torch raise for files that are not those of a model."""
 
 CELLS = 24
 """Edge, in cells, of the grid requested from a dynamic processor: that of LLaVA-1.5."""
@@ -85,10 +105,27 @@ def load_lvlm(
     family = family_of(name, model.config)
     if device_map is None:
         model = model.to(pick_device(device, name))
-    image = image or (family.image if family else "{}").format(processor.image_token)
+    if image is None:
+        known = family.image if family else None
+        image = marked_image(processor) if known is None else known.format(processor.image_token)
     text = resolve_prompt(prompt or ("specimen" if name in SPECIMENS else "release"), processor, image)
     way, image_size = _fit(name, family, processor, cast("Fit | None", fit), image_size)
-    return Lvlm(name, model.eval(), processor, text, family, way, image_size, cast(Query, query), image)
+    lvlm = Lvlm(name, model.eval(), processor, text, family, way, image_size, cast(Query, query), image)
+    _tell_layers(lvlm)
+    return lvlm
+
+
+def _tell_layers(lvlm: Lvlm) -> None:
+    """Warns that layers are left out where only some have softmax attention."""
+    every = lvlm.model.config.get_text_config().num_hidden_layers
+    if lvlm.layers < every:
+        numbers = ", ".join(map(str, lvlm.attending))
+        warnings.warn(
+            f"model '{lvlm.name}': {lvlm.layers} of {every} layers have softmax attention and give maps; "
+            f"layers 0 to {lvlm.layers - 1} here are the model's layers {numbers}",
+            LocheadsWarning,
+            stacklevel=3,
+        )
 
 
 def varied(lvlm: Lvlm, prompt: str | None = None, fit: Fit | None = None, query: Query | None = None) -> Lvlm:
@@ -120,15 +157,21 @@ def _loaded(
     if name in SPECIMENS:
         verify(SPECIMENS[name])
     try:
+        check_code(name, folder)
+        check_merged(name, folder, where)
         raw, _ = PreTrainedConfig.get_config_dict(folder, **where)
         if not raw:
             raise OSError("no config.json")
+        check_code(name, folder, raw)
         if original.is_original(raw):
             return original.load(name, folder, raw, where, how)
         return (*_from_transformers(name, folder, where, how), None)
-    except (OSError, ValueError, ImportError, KeyError, TypeError) as error:
+    except _UNREADABLE as error:
+        bad = damage(folder)
+        if bad:
+            raise LocheadsError(f"model '{name}' cannot be loaded: {bad}") from error
         raise LocheadsError(
-            f"model '{name}' cannot be loaded ({_first_line(error)}); give one of "
+            f"model '{name}' cannot be loaded ({first_line(error)}); give one of "
             f"{', '.join([*SPECIMENS, *ALIASES])}, a folder in transformers' or LLaVA's layout, or a hub name"
         ) from error
 
@@ -136,34 +179,58 @@ def _loaded(
 def _from_transformers(
     name: str, folder: str, where: dict[str, Any], how: dict[str, Any]
 ) -> tuple[ProcessorMixin, PreTrainedModel]:
-    from transformers import AutoConfig
-
-    family_of(name, AutoConfig.from_pretrained(folder, **where))
-    processor = AutoProcessor.from_pretrained(folder, **where)
-    model, report = AutoModelForImageTextToText.from_pretrained(
-        folder, **where, **how, output_loading_info=True
-    )
-    original.check_complete(name, report)
+    ours = where | {"trust_remote_code": False}
+    family_of(name, AutoConfig.from_pretrained(folder, **ours))
+    processor = AutoProcessor.from_pretrained(folder, **ours)
+    with quiet():
+        model, report = AutoModelForImageTextToText.from_pretrained(
+            folder, **ours, **how, output_loading_info=True
+        )
+    check_weights(name, report)
     if not hasattr(processor, "image_token"):
         raise LocheadsError(f"model '{name}': {type(processor).__name__} has no image token")
     if model.config.get_text_config()._attn_implementation != ATTENTION:
         raise LocheadsError(f"model '{name}': its decoder does not run on transformers' attention interface")
+    complete(name, processor, model.config)
     return processor, model
+
+
+def complete(name: str, processor: ProcessorMixin, config: PreTrainedConfig) -> None:
+    """Fills in what processors published long ago lack: patch size, strategy, class token, padding token.
+
+    The values are the model's own. A token that only pads is never seen, so any one does.
+
+    Raises:
+        LocheadsError: The tokeniser has no token that could pad.
+    """
+    tokenizer = processor.tokenizer
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token or tokenizer.bos_token
+    if tokenizer.pad_token_id is None:
+        raise LocheadsError(f"model '{name}': its tokenizer has no pad_token; add one to its settings")
+    if getattr(processor, "patch_size", 0) is None:
+        processor.patch_size = config.vision_config.patch_size
+    if getattr(processor, "vision_feature_select_strategy", "") is None:
+        processor.vision_feature_select_strategy = config.vision_feature_select_strategy
+    dropped = getattr(processor, "vision_feature_select_strategy", None) == "default"
+    if dropped and getattr(processor, "num_additional_image_tokens", None) == 0:
+        processor.num_additional_image_tokens = 1  # the class token, which the strategy drops
 
 
 def _fit(
     name: str, family: Family | None, processor: ProcessorMixin, fit: Fit | None, image_size: int | None
 ) -> tuple[Fit, int | None]:
     """Returns fit and image size with the defaults filled in."""
-    dynamic = family is not None and family.cells is None
+    report = report_of(processor)
+    dynamic = report is not None and (family is None or family.cells is None)
     if fit is None:
         fit = "pad" if dynamic or crops(family, processor.image_processor) else "own"
     if image_size is not None and (not dynamic or fit == "own"):
         raise LocheadsError(
             f"model '{name}': image_size is for fit 'pad' or 'stretch' with a dynamic processor; leave it out"
         )
-    if dynamic and fit != "own" and image_size is None:
-        image_size = CELLS * processor.image_processor.patch_size * processor.image_processor.merge_size
+    if report and dynamic and fit != "own" and image_size is None:
+        image_size = CELLS * report.cell(processor)
     return fit, image_size
 
 
@@ -177,7 +244,3 @@ def _dtype(dtype: str) -> torch.dtype | str:
 def _check(value: str, allowed: tuple[str, ...], parameter: str) -> None:
     if value not in allowed:
         raise LocheadsError(f"{parameter} '{value}': give {' or '.join(allowed)}")
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0].strip()

@@ -18,10 +18,15 @@ from locheads.data.samples import Sample, true_mask
 from locheads.errors import LocheadsError
 from locheads.method.geometry import Window
 from locheads.model.families import Family, own_window
-from locheads.model.prompts import Query, tokens_after
+from locheads.model.grids import report_of
+from locheads.model.prompts import Query, own_tokens, tokens_after
 
 Fit = Literal["own", "pad", "stretch", "crop"]
 """How an image is brought to the encoder's size: by the processor (`own`), or made square before."""
+
+
+SOFTMAX = ("full_attention", "sliding_attention", "chunked_attention")
+"""Kinds of layers whose attention is a softmax over the tokens, as transformers names them."""
 
 
 @dataclass(frozen=True)
@@ -67,16 +72,37 @@ class Lvlm:
         Raises:
             LocheadsError: The grid depends on the image.
         """
-        if self.fit == "own" and self.family and self.family.cells is None:
+        if self.fit == "own" and self.dynamic:
             raise LocheadsError(
                 f"{self.name}: with fit 'own' the grid depends on the picture; take fit 'pad' or 'stretch'"
             )
         return self._grid_of((64, 64))
 
     @property
+    def dynamic(self) -> bool:
+        """Returns whether the processor resizes a picture to a grid that depends on the picture."""
+        if self.family:
+            return self.family.cells is None
+        return bool(report_of(self.processor)) or self._grid_of((64, 64)) != self._grid_of((192, 192))
+
+    @cached_property
+    def _own_tokens(self) -> tuple[str, ...]:
+        return own_tokens(self.processor)
+
+    @cached_property
+    def attending(self) -> tuple[int, ...]:
+        """Returns the decoder layers with softmax attention, not linear attention or convolution.
+
+        Heads are counted by them: layer 1 of maps and heads is the model's own layer `attending[1]`.
+        """
+        config = self.model.config.get_text_config()
+        kinds = getattr(config, "layer_types", None) or ["full_attention"] * config.num_hidden_layers
+        return tuple(layer for layer, kind in enumerate(kinds) if kind in SOFTMAX)
+
+    @property
     def layers(self) -> int:
-        """Returns the number of decoder layers."""
-        return self.model.config.get_text_config().num_hidden_layers
+        """Returns the number of decoder layers with softmax attention, see `attending`."""
+        return len(self.attending)
 
     @property
     def heads(self) -> int:
@@ -111,17 +137,27 @@ class Lvlm:
             LocheadsError: An expression is empty or has words the model does not know.
         """
         batch = self._processed(images, self.texts(expressions), "left")
-        self._check_words(batch["input_ids"], expressions)
+        kept = batch["attention_mask"].bool()
+        self._check_words(
+            [row[keep] for row, keep in zip(batch["input_ids"], kept, strict=True)], expressions
+        )
         return {name: self._placed(tensor) for name, tensor in batch.items()}
 
     def texts(self, expressions: Sequence[str]) -> list[str]:
         """Fills the prompt with each expression.
 
         Raises:
-            LocheadsError: An expression is empty.
+            LocheadsError: An expression is empty, or contains one of the model's own tokens.
         """
         if not all(expression.strip() for expression in expressions):
             raise LocheadsError("the expression is empty; say what to look for, for example 'the red ring'")
+        for expression in expressions:
+            own = next((token for token in self._own_tokens if token in expression), None)
+            if own is not None:
+                raise LocheadsError(
+                    f"'{expression}': '{own}' is a token of the model {self.name} itself, not text; "
+                    "leave it out of the expression"
+                )
         return [self.prompt.replace("{expression}", expression.strip()) for expression in expressions]
 
     def queries(
@@ -138,7 +174,8 @@ class Lvlm:
             LocheadsError: A text is too long, has words the model does not know, or does not end as the
                 prompt does.
         """
-        self._check_words(ids, expressions)
+        texts = [row[:length] for row, length in zip(ids, lengths.tolist(), strict=True)]
+        self._check_words(texts, expressions)
         self._check_length(lengths, expressions)
         return lengths - 1 - self._after(ids, lengths, expressions)
 
@@ -191,11 +228,15 @@ class Lvlm:
     def _read_grids(self, batch: Mapping[str, Any]) -> tuple[tuple[int, int], ...]:
         """Returns rows and columns of each image of a batch, checked against the number of image tokens."""
         counts = self._is_image(batch["input_ids"]).sum(1).tolist()
-        if "image_grid_thw" in batch:
-            merge = self.processor.image_processor.merge_size
-            grids = [
-                (rows // merge, columns // merge) for _, rows, columns in batch["image_grid_thw"].tolist()
-            ]
+        report = report_of(self.processor) if self.family is None or self.family.cells is None else None
+        if report:
+            entries = batch[report.key]
+            if len(entries) != len(counts):
+                raise LocheadsError(
+                    f"{self.name}: the processor cuts a picture into {len(entries) / len(counts):g} views, "
+                    "which form no one grid; describe the family in locheads/model/families.py"
+                )
+            grids = [report.read(entry, self.processor) for entry in entries]
         elif self.family and self.family.cells:
             cells = self.family.cells(self.model.config)
             grids = [(cells, cells)] * len(counts)
@@ -213,7 +254,8 @@ class Lvlm:
     def _one_view(self, batch: Mapping[str, Any], count: int) -> tuple[int, int]:
         pixels = batch.get("pixel_values")
         one = torch.is_tensor(pixels) and pixels.ndim == 4 and len(pixels) == len(batch["input_ids"])
-        if not one or count == 0 or isqrt(count) ** 2 != count:
+        square = one and pixels is not None and pixels.shape[-2] == pixels.shape[-1]
+        if not square or count == 0 or isqrt(count) ** 2 != count:
             raise LocheadsError(
                 f"{self.name} ({self.model.config.model_type}): {count} image tokens form no known grid; "
                 "describe the family in locheads/model/families.py"
@@ -245,9 +287,10 @@ class Lvlm:
             ]
         )
 
-    def _check_words(self, ids: torch.Tensor, expressions: Sequence[str]) -> None:
+    def _check_words(self, texts: Sequence[torch.Tensor], expressions: Sequence[str]) -> None:
+        """Checks the tokens of each text, without its padding, whose token may be the unknown one."""
         tokenizer = self.processor.tokenizer
-        for row, expression in zip(ids, expressions, strict=True):
+        for row, expression in zip(texts, expressions, strict=True):
             if tokenizer.unk_token_id is not None and (row == tokenizer.unk_token_id).any():
                 known = tokenizer.get_vocab()
                 around = self.prompt.replace("{expression}", " ").split()

@@ -66,6 +66,35 @@ def _chat(processor: ProcessorMixin) -> str:
     return str(text)
 
 
+def own_tokens(processor: ProcessorMixin) -> tuple[str, ...]:
+    """Returns the texts that stand for a model's own tokens: special ones, and placeholders of media.
+
+    Longer ones come first, so that the first one found in a text is the whole token.
+    """
+    added = processor.tokenizer.added_tokens_decoder.values()
+    special = {token.content for token in added if token.special} | set(
+        processor.tokenizer.all_special_tokens
+    )
+    named = {
+        text for key, text in vars(processor).items() if key.endswith("_token") and isinstance(text, str)
+    }
+    return tuple(sorted((special | named) - {""}, key=lambda token: (-len(token), token)))
+
+
+def marked_image(processor: ProcessorMixin) -> str:
+    """Returns the image placeholder with the markers that the model's chat template puts around it.
+
+    The placeholder alone, if there is no template or it moves the image away from between two texts.
+    """
+    content = [{"type": "text", "text": "A1"}, {"type": "image"}, {"type": "text", "text": "B2"}]
+    placeholder = str(processor.image_token)
+    if not processor.chat_template:
+        return placeholder
+    text = str(processor.apply_chat_template([{"role": "user", "content": content}]))
+    between = text.partition("A1")[2].partition("B2")[0].strip()
+    return between if between.count(placeholder) == 1 else placeholder
+
+
 def _begins_itself(tokenizer: PreTrainedTokenizerBase) -> bool:
     return tokenizer("a")["input_ids"][:1] == [tokenizer.bos_token_id]
 

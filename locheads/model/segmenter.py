@@ -9,7 +9,6 @@ SAM also got points or a mask, or saw its own mask again; these are parameters o
 from __future__ import annotations
 
 import json
-import pickle
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from jaxtyping import Bool, Float, Real, UInt8
 from PIL import Image
 
@@ -27,6 +27,7 @@ from segment_anything.modeling import Sam
 from locheads.errors import LocheadsError
 from locheads.method.geometry import Window
 from locheads.method.grounding import Grounding
+from locheads.model.checkpoint import first_line, reason
 from locheads.model.devices import pick_device
 from locheads.model.hub_sam import load_hub_sam
 from locheads.model.small_sam import SEGMENTER, load_sam
@@ -191,10 +192,24 @@ def _published(path: Path) -> Sam:
     kind = re.search(r"vit_[blh]", path.name)
     if kind is None:
         raise LocheadsError(f"{path}: the file name must say vit_b, vit_l or vit_h, as the published ones do")
+    sam = sam_model_registry[kind[0]]()
     try:
-        return sam_model_registry[kind[0]](checkpoint=str(path))
-    except (RuntimeError, pickle.UnpicklingError, EOFError):
-        raise LocheadsError(f"{path}: not the weights of a SAM {kind[0]}; download it again") from None
+        sam.load_state_dict(_state(path))
+    except (RuntimeError, TypeError, AttributeError):
+        raise LocheadsError(
+            f"{path}: does not hold the weights of a SAM {kind[0]}; give a file with the published keys"
+        ) from None
+    return sam.eval()
+
+
+def _state(path: Path) -> Any:
+    """Reads weights onto the CPU, wherever they were saved; unpacks a training checkpoint `{"model": …}`."""
+    try:
+        found = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises many types for bytes that are no checkpoint
+        raise LocheadsError(f"{path}: {reason(path) or first_line(error)}") from error
+    wrapped = (found.get(key) for key in ("model", "state_dict")) if isinstance(found, dict) else ()
+    return next((inner for inner in wrapped if isinstance(inner, dict)), found)
 
 
 def _is_transformers(folder: Path) -> bool:

@@ -4,7 +4,8 @@ With causal attention, system sentence and image give the same keys and values f
 image (RefCOCO has about seven). A first pass computes them, and runs the vision encoder once; a second pass
 runs all expressions as one batch that reads the cached keys and values. The maps equal those of `capture` up
 to rounding. `Family.sees` says where this is impossible: in PaliGemma, image tokens attend to the expression.
-For such families, and for those not listed, `capture_image` falls back to `capture`.
+For such families, for those with layers that fold the past into a state (Qwen3.5, LFM2), and for those not
+listed, `capture_image` falls back to `capture`.
 """
 
 from __future__ import annotations
@@ -42,7 +43,8 @@ def capture_image(
 
 def shares(lvlm: Lvlm) -> bool:
     """Returns whether expressions can share the computation of their image."""
-    return lvlm.family is not None and lvlm.family.sees != "prompt"
+    every = len(lvlm.attending) == lvlm.model.config.get_text_config().num_hidden_layers
+    return lvlm.family is not None and lvlm.family.sees != "prompt" and every
 
 
 @dataclass(frozen=True)

@@ -9,18 +9,16 @@ import pytest
 import torch
 from family_checks import picture
 from safetensors.torch import load_file, save_file
-from tiny_models import VISION, make_tokenizer, save, text_of
+from tiny_models import save
 from transformers import (
     Blip2Config,
-    CLIPVisionConfig,
     Idefics2Config,
     InstructBlipConfig,
-    VipLlavaConfig,
-    VipLlavaForConditionalGeneration,
 )
 
 from locheads.errors import LocheadsError
 from locheads.model.attention import capture
+from locheads.model.families import FAMILIES
 from locheads.model.loading import load_lvlm
 from locheads.paper.published import NOT_LOADABLE
 
@@ -70,6 +68,13 @@ def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
         load_lvlm(str(tmp_path), local_files_only=True)
 
 
+@pytest.mark.parametrize("name", ["no such model", "a/b/c", "../nowhere", "*", "owner/", "x" * 200])
+def test_a_name_that_names_no_model_is_one_line(name: str) -> None:
+    with pytest.raises(LocheadsError, match="cannot be loaded") as error:
+        load_lvlm(name, local_files_only=True)
+    assert "\n" not in str(error.value)
+
+
 def test_missing_weights_are_named(folder: Path, tmp_path: Path) -> None:
     for file in folder.iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes())
@@ -98,18 +103,31 @@ def test_the_model_takes_the_dtype_and_the_rest_its_own_attention(folder: Path) 
     torch.testing.assert_close(maps.float(), expected, atol=1e-4, rtol=0)
 
 
-def test_a_family_that_is_not_listed_is_taken_when_its_grid_is_plain(folder: Path, tmp_path: Path) -> None:
-    tokenizer = make_tokenizer("<image>")
-    config = VipLlavaConfig(
-        text_config=text_of(tokenizer),
-        vision_config=CLIPVisionConfig(**VISION),
-        image_token_index=tokenizer.convert_tokens_to_ids("<image>"),
-        vision_feature_layers=[-1, -2],
-    )
-    for file in folder.glob("*processor*"):
-        (tmp_path / file.name).write_bytes(file.read_bytes())
-    tokenizer.save_pretrained(tmp_path)
-    VipLlavaForConditionalGeneration(config).save_pretrained(tmp_path)
+def test_a_family_that_is_not_listed_is_taken_when_its_grid_is_plain(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save("vipllava", tmp_path)
+    monkeypatch.delitem(FAMILIES, "vipllava")
     lvlm = load_lvlm(str(tmp_path))
-    assert (lvlm.family, lvlm.fit, lvlm.grid) == (None, "pad", (6, 6))
+    assert (lvlm.family, lvlm.fit, lvlm.grid, lvlm.image) == (None, "pad", (6, 6), "<image>")
     assert capture(lvlm, [picture((60, 40))], ["the ring"]).shape == (1, 3, 4, 6, 6)
+
+
+@pytest.mark.parametrize("name", ["qwen2_5_vl", "glm4v", "mistral3", "lfm2_vl", "gemma4"])
+def test_a_dynamic_family_that_is_not_listed_is_right_or_refused(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save(name, tmp_path)
+    listed = load_lvlm(str(tmp_path), fit="own", prompt="plain")
+    size = (160, 64)
+    window = listed.window(size)
+    monkeypatch.delitem(FAMILIES, name)
+    lvlm = load_lvlm(str(tmp_path), fit="own", prompt="plain")
+    assert lvlm.family is None and lvlm.prompt == listed.prompt
+    assert lvlm.window(size) == window and window.rows != window.columns
+    with pytest.raises(LocheadsError, match="the grid depends on the picture"):
+        _ = lvlm.grid
+    sized = load_lvlm(str(tmp_path), fit="pad", image_size=128, prompt="plain")
+    assert sized.grid[0] == sized.grid[1]
+    with pytest.raises(LocheadsError, match="image_size is for fit 'pad' or 'stretch'"):
+        load_lvlm(str(tmp_path), fit="own", image_size=128)

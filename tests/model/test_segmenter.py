@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 # isort: split
-from segment_anything import SamPredictor
+from segment_anything import SamPredictor, sam_model_registry
 from segment_anything.modeling import Sam
 
 from locheads.data.scenes.scenes import SIDE, draw_scene, mask_box
@@ -214,7 +214,7 @@ def test_wrong_weights_are_one_clear_error(tiny_folder: Path, tmp_path: Path) ->
 @pytest.mark.parametrize("name", ["sam_vit_b_01ec64.pth", "checkpoint.pth"])
 def test_a_published_checkpoint_that_is_none_is_one_clear_error(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(b"no checkpoint")
-    with pytest.raises(LocheadsError, match=f"{name}: (not the weights|the file name must)"):
+    with pytest.raises(LocheadsError, match=f"{name}: (cut off|the file name must)"):
         load_segmenter(tmp_path / name)
 
 
@@ -271,3 +271,42 @@ def test_objects_of_held_out_scenes_are_segmented(segmenter: Segmenter) -> None:
     sam = segmenter.predictor.model
     assert held_out_ious(sam, 20, seed=7) == pytest.approx(np.array(ious))
     assert held_out_ious(sam, 20, seed=7, loose=True).mean() >= 0.75
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint with SAM ViT-B's keys whose storages carry the label of a GPU, as if saved on one."""
+    torch.manual_seed(0)
+    weights = sam_model_registry["vit_b"]().state_dict()
+    path = tmp_path_factory.mktemp("sam") / "sam_vit_b_mine.pth"
+    package = (1, lambda storage: "cuda:0", lambda storage, location: None)
+    torch.serialization.register_package(*package)
+    try:
+        torch.save(weights, path)
+    finally:
+        torch.serialization._package_registry.remove(package)
+    return path
+
+
+def test_a_checkpoint_saved_on_a_gpu_or_in_training_is_that_checkpoint(published: Path) -> None:
+    given = torch.load(published, map_location="cpu")
+    trained = published.with_name("sam_vit_b_trained.pth")
+    torch.save({"model": given, "epoch": 3}, trained)
+    for path in (published, trained):
+        loaded = load_segmenter(path, device="cpu").predictor.model.state_dict()
+        assert loaded.keys() == given.keys() and all(torch.equal(loaded[key], given[key]) for key in given)
+
+
+@pytest.mark.parametrize("content", [[1], {"model": [1]}, {"epoch": 3}, {}])
+def test_a_pickle_that_holds_no_weights_is_one_line(tmp_path: Path, content: object) -> None:
+    path = tmp_path / "sam_vit_b_none.pth"
+    torch.save(content, path)
+    with pytest.raises(LocheadsError, match=f"{path.name}: does not hold the weights of a SAM vit_b"):
+        load_segmenter(path, device="cpu")
+
+
+def test_a_pointer_of_git_lfs_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "sam_vit_b_01ec64.pth"
+    path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0123\nsize 123\n")
+    with pytest.raises(LocheadsError, match=f"{path.name}: a pointer of Git LFS"):
+        load_segmenter(path, device="cpu")
