@@ -24,6 +24,7 @@ from PIL import Image
 from segment_anything import SamPredictor, sam_model_registry
 from segment_anything.modeling import Sam
 
+from locheads.data.pictures import to_rgb
 from locheads.errors import LocheadsError
 from locheads.method.geometry import Window
 from locheads.method.grounding import Grounding
@@ -79,7 +80,7 @@ class Segmenter:
             LocheadsError: A box has a coordinate that is not a number, or no area inside the image;
                 unknown `prompt`, negative `cascade`, or `found` or `window` do not fit.
         """
-        pixels = np.asarray(image.convert("RGB")) if isinstance(image, Image.Image) else image
+        pixels = np.asarray(to_rgb(image)) if isinstance(image, Image.Image) else image
         rows, columns = pixels.shape[:2]
         inside = _inside(boxes, rows, columns)
         _check_prompt(prompt, cascade, len(inside), found, window, (columns, rows))

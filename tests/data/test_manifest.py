@@ -27,7 +27,7 @@ def _picture(path: Path, value: int = 7, kind: str = "png") -> Path:
 
 def _sample(number: int, path: Path) -> Sample:
     square = [[2, 3, 6, 3, 6, 5, 2, 5]]
-    return Sample(f"set-{number}", path, "1", f"number {number}", (10, 8), (2.0, 3.0, 6.0, 5.25), square)
+    return Sample(f"set-{number}", path, path.stem, f"number {number}", (10, 8), (2.0, 3.0, 6.0, 5.25), square)
 
 
 def _write(path: Path, *lines: dict) -> Path:
@@ -49,7 +49,7 @@ def samples(tmp_path: Path) -> list[Sample]:
 
 
 def test_what_is_written_is_read_back(tmp_path: Path, samples: list[Sample]) -> None:
-    rle = encode_mask(np.eye(8, 10, dtype=bool))
+    rle = encode_mask(np.pad(np.eye(2, dtype=bool), ((3, 3), (3, 5))))
     samples[1] = replace(samples[1], segmentation=rle, ignored=rle, is_sentence=False)
     samples[2] = replace(samples[2], phrase="the é", is_plural=True, is_thing=False)
     path = tmp_path / "data/lists/val.jsonl"

@@ -119,7 +119,7 @@ def test_unknown_segment_missing_masks_and_empty_mask_name_the_sample(root: Path
         read_samples(root, "png", "val")
     segment_ids.cache_clear()
     masks.unlink()
-    with pytest.raises(LocheadsError, match=r"0077\.png: the masks cannot be read"):
+    with pytest.raises(LocheadsError, match=r"0077\.png: the mask cannot be read"):
         read_samples(root, "png", "val")
 
 
