@@ -27,7 +27,9 @@ def _picture(path: Path, value: int = 7, kind: str = "png") -> Path:
 
 def _sample(number: int, path: Path) -> Sample:
     square = [[2, 3, 6, 3, 6, 5, 2, 5]]
-    return Sample(f"set-{number}", path, path.stem, f"number {number}", (10, 8), (2.0, 3.0, 6.0, 5.25), square)
+    return Sample(
+        f"set-{number}", path, path.stem, f"number {number}", (10, 8), (2.0, 3.0, 6.0, 5.25), square
+    )
 
 
 def _write(path: Path, *lines: dict) -> Path:
