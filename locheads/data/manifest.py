@@ -58,8 +58,11 @@ def read_manifest(path: Path | str, dataset: str, split: str) -> LazySamples:
         if line.get("dataset", dataset) == dataset and line.get("split", split) == split
     ]
     if not lines:
-        there = sorted({f"{line.get('dataset')} {line.get('split')}" for _, line in json_lines(path)})
-        raise LocheadsError(f"{path}: no sample of {dataset} {split}; there are {', '.join(there) or 'none'}")
+        there = values.listed(
+            " ".join(values.listed([line.get(key)]) for key in ("dataset", "split"))
+            for _, line in json_lines(path)
+        )
+        raise LocheadsError(f"{path}: no sample of {dataset} {split}; there are {there}")
     return LazySamples(lines, partial(_sample, path))
 
 
@@ -160,7 +163,7 @@ def _explaining(path: Path, number: int) -> Iterator[None]:
 def _sample(path: Path, item: tuple[int, dict[str, Any]]) -> Sample:
     number, line = item
     with _explaining(path, number):
-        name = values.text(line["image"], "image")
+        name = values.name(line["image"], "image")
         image = path.parent / name
         owner = f"{path.name}, line {number}"
         size = values.size(line["size"]) if "size" in line else picture_size(image, owner)
@@ -179,7 +182,7 @@ def _sample(path: Path, item: tuple[int, dict[str, Any]]) -> Sample:
 
 def _segmentation(mask: Any, folder: Path, owner: str) -> Segmentation | None:
     if isinstance(mask, str):
-        return encode_mask(read_mask_file(folder / values.text(mask, "mask"), owner))
+        return encode_mask(read_mask_file(folder / values.name(mask, "mask"), owner))
     return None if mask is None else values.segmentation(mask)
 
 

@@ -68,7 +68,10 @@ def picture_size(path: Path | str, owner: str, content: bytes | None = None) -> 
     """Reads `(width, height)` of the turned picture from its header; arguments, errors as `open_picture`."""
     with _opened(path, owner, content, FORMATS) as picture:
         width, height = picture.size
-        return (height, width) if picture.getexif().get(_ORIENTATION) in _SIDEWAYS else (width, height)
+        sideways = picture.getexif().get(_ORIENTATION) in _SIDEWAYS
+        if picture.format == "TIFF":  # Pillow turns it by itself, and its size from the start
+            sideways = False
+        return (height, width) if sideways else (width, height)
 
 
 def picture_bytes(path: Path | str, owner: str) -> bytes:

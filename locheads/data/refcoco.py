@@ -55,7 +55,7 @@ def read_refcoco(
     references = _references(path)
     chosen = [ref for ref in references if ref["split"] == split]
     if not chosen:
-        there = ", ".join(sorted({str(ref["split"]) for ref in references})) or "none"
+        there = values.listed(ref["split"] for ref in references)
         raise LocheadsError(f"{path}: no split {split!r}; there are {there}")
     instances = _Instances(Path(root) / dataset / "instances.json")
     folder = Path(images) if images else Path(root) / IMAGES

@@ -8,6 +8,7 @@ are not read as text, and nothing but true, false, 1 and 0 is a truth value.
 from __future__ import annotations
 
 import reprlib
+from collections.abc import Iterable
 from numbers import Integral, Real
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
@@ -78,13 +79,21 @@ def text(value: Any, what: str) -> str:
     return value
 
 
+def name(value: Any, what: str) -> str:
+    """Returns a text of one line and at most 1,000 characters, as names of files and ids are."""
+    line = text(value, what)
+    if line.splitlines() != [line] or len(line) > 1000:
+        raise ValueError(f"{what} is {shown(value)}, which is empty, long, or more than one line")
+    return line
+
+
 def identifier(value: Any, what: str) -> str:
     """Returns the id of a sample or image, a text or a whole number, as text."""
     if isinstance(value, Integral) and not isinstance(value, bool) and abs(int(value)) < 10**30:
         return str(int(value))
-    if not isinstance(value, str) or not value:
+    if not isinstance(value, str):
         raise ValueError(f"{what} is {shown(value)} and not a text or a whole number")
-    return text(value, what)
+    return name(value, what)
 
 
 def truth(value: Any, what: str) -> bool:
@@ -108,13 +117,13 @@ def fields(value: Any, what: str) -> dict[str, Any]:
     return value
 
 
-def inside(folder: Path, name: Any) -> Path:
+def inside(folder: Path, value: Any) -> Path:
     """Returns the path of a file below `folder`; names that lead out of it are refused."""
-    path = text(name, "the file name")
+    path = name(value, "the file name")
     parts = {*PurePosixPath(path).parts, *PureWindowsPath(path).parts}
     absolute = PurePosixPath(path).is_absolute() or PureWindowsPath(path).anchor
     if not parts or ".." in parts or absolute or "\0" in path:
-        raise ValueError(f"the file name {shown(name)} leads out of {folder.name or folder}")
+        raise ValueError(f"the file name {shown(value)} leads out of {folder.name or folder}")
     return folder / path
 
 
@@ -129,10 +138,16 @@ def by_id(entries: Any, key: str, what: str) -> dict[Any, dict[str, Any]]:
     """Returns COCO's entries by one of their fields; two different entries of one id are refused."""
     found: dict[Any, dict[str, Any]] = {}
     for entry in items(entries, what):
-        name = fields(entry, f"an entry of {what}")[key]
-        if found.setdefault(name, entry) != entry:
-            raise ValueError(f"{what} holds two entries whose {key} is {shown(name)}")
+        one = fields(entry, f"an entry of {what}")[key]
+        if found.setdefault(one, entry) != entry:
+            raise ValueError(f"{what} holds two entries whose {key} is {shown(one)}")
     return found
+
+
+def listed(found: Iterable[Any]) -> str:
+    """Returns the different values in order, as a text for a message; `none` if there are none."""
+    texts = sorted({one if isinstance(one, str) and one.isprintable() else shown(one) for one in found})
+    return ", ".join(one[:60] for one in texts[:20]) or "none"
 
 
 def shown(value: Any) -> str:
