@@ -20,6 +20,7 @@ import time
 import warnings
 from collections import Counter
 from collections.abc import Callable
+from copy import deepcopy
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -91,7 +92,7 @@ def _places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
 @st.composite
 def changed(draw: st.DrawFn, value: Any) -> Any:
     """A good value with some inner ones exchanged, left out, or doubled."""
-    value = pickle.loads(pickle.dumps(value))
+    value = deepcopy(value)
     for _ in range(draw(st.integers(1, 3))):
         places = _places(value)
         if not places:
@@ -102,11 +103,11 @@ def changed(draw: st.DrawFn, value: Any) -> Any:
             holder = holder[key]
         how = draw(st.sampled_from(["exchange", "exchange", "leave out", "double"]))
         if how == "exchange":
-            holder[last] = draw(strange)
+            holder[last] = deepcopy(draw(strange))
         elif how == "leave out":
             del holder[last]
         elif isinstance(holder, list):
-            holder.append(holder[last])
+            holder.append(deepcopy(holder[last]))
     return value
 
 

@@ -126,7 +126,10 @@ def test_blank_query_is_named(tmp_path: Path) -> None:
         ({"shapes": [{**TARGET, "shape_type": "circle"}]}, "a shape of type 'circle'; draw it as a polygon"),
         ({"shapes": [{**TARGET, "shape_type": "rectangle"}]}, "a shape of type 'rectangle'"),
         ({"shapes": [{**TARGET, "label": "dog"}]}, "the label 'dog'; there are target, ignore and flag"),
-        ({"shapes": [{**TARGET, "points": [[1e12, 1], [2, 2], [3, 1]]}]}, "a coordinate is .* must be finite and within"),
+        (
+            {"shapes": [{**TARGET, "points": [[1e12, 1], [2, 2]]}]},
+            "a coordinate is .* must be finite and within",
+        ),
         ({"shapes": [{**TARGET, "points": ["12", "34", "56"]}]}, "a point is '12' and not x and y"),
     ],
 )

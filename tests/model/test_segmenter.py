@@ -271,3 +271,15 @@ def test_objects_of_held_out_scenes_are_segmented(segmenter: Segmenter) -> None:
     sam = segmenter.predictor.model
     assert held_out_ious(sam, 20, seed=7) == pytest.approx(np.array(ious))
     assert held_out_ious(sam, 20, seed=7, loose=True).mean() >= 0.75
+
+
+@pytest.mark.parametrize(("width", "height", "narrow"), [(512, 1, True), (1, 300, True), (256, 1, False)])
+def test_a_picture_too_narrow_is_refused(width: int, height: int, narrow: bool) -> None:
+    """The specimen's SAM scales one edge to 128 pixels: at 256:1 half a pixel is left, rounded up."""
+    segmenter, picture = load_segmenter("specimen", "cpu"), Image.new("RGB", (width, height))
+    box = np.array([[0.0, 0.0, width, height]])
+    if not narrow:
+        assert segmenter.masks(picture, box).shape == (1, height, width)
+        return
+    with pytest.raises(LocheadsError, match=rf"an image of {width} × {height} pixels is too narrow for SAM"):
+        segmenter.masks(picture, box)
