@@ -53,16 +53,16 @@ def read_mask_file(path: Path | str, owner: str) -> Bool[np.ndarray, "height wid
     picture = open_lossless(path, owner)
     if picture.has_transparency_data:
         colours = np.asarray(picture.convert("RGBA"))
-        opaque, bright = colours[..., 3] > 0, colours[..., :3].any(-1)
+        opaque, bright = colours[..., 3] > 0, (colours[..., :3] > 0).any(-1)
         if not opaque.all():
             if (opaque & bright).any() and (opaque & ~bright).any():
                 raise LocheadsError(
                     f"{path}: the mask is partly transparent, black and coloured ({owner}), so it could mean "
                     "two masks; save it as black and white"
                 )
-            return opaque
+            return np.asarray(opaque)
         if picture.mode not in ("P", "PA"):
-            return bright
+            return np.asarray(bright)
         picture = picture.convert("P") if picture.mode == "PA" else picture
     if picture.mode not in _VALUES:
         raise LocheadsError(f"{path}: a mask of Pillow's mode {picture.mode!r} ({owner}); save it as PNG")

@@ -56,12 +56,13 @@ def mask_area(segmentation: Segmentation, size: tuple[int, int]) -> int:
     return int(coco.area(checked_rle(segmentation, size)))
 
 
-def share_inside(segmentation: Segmentation, box: Box, size: tuple[int, int]) -> float:
-    """Returns the share of a mask's pixels inside an xyxy box; arguments and errors as `decode_mask`."""
-    mask = decode_mask(segmentation, size)
-    x0, y0 = (max(0, int(np.floor(low))) for low in box[:2])
-    x1, y1 = (max(0, int(np.ceil(high))) for high in box[2:])
-    return float(mask[y0:y1, x0:x1].sum() / max(1, mask.sum()))
+def areas(segmentation: Segmentation, box: Box, size: tuple[int, int]) -> tuple[int, int]:
+    """Counts the pixels of a mask, and those of them that an xyxy box touches; errors as `decode_mask`."""
+    rle, (width, height) = checked_rle(segmentation, size), size
+    x0, x1 = np.clip([np.floor(box[0]), np.ceil(box[2])], 0, width)
+    y0, y1 = np.clip([np.floor(box[1]), np.ceil(box[3])], 0, height)
+    frame = coco.frPyObjects(np.array([[x0, y0, x1 - x0, y1 - y0]]), height, width)
+    return int(coco.area(rle)), int(coco.area(coco.merge([rle, *frame], True)))
 
 
 def checked_rle(segmentation: Any, image_size: tuple[int, int]) -> Any:

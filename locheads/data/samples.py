@@ -18,7 +18,7 @@ from jaxtyping import Bool
 from PIL import Image
 
 from locheads.data import values
-from locheads.data.masks import Segmentation, decode_mask, encode_mask, mask_area, share_inside, tight_box
+from locheads.data.masks import Segmentation, areas, decode_mask, encode_mask, mask_area, tight_box
 from locheads.data.pictures import open_picture, picture_bytes
 from locheads.data.values import Box
 from locheads.errors import LocheadsError
@@ -118,24 +118,22 @@ class Sample:
                 self._check_mask(self.segmentation)
             if self.ignored is not None:
                 mask_area(self.ignored, self.size)
-        except ValueError as error:
-            raise self._wrong(str(error)) from error
+        except (TypeError, ValueError) as error:
+            raise self._wrong(values.reason(error)) from error
         return self
 
     def _check_mask(self, segmentation: Segmentation) -> None:
-        if not mask_area(segmentation, self.size):
+        whole, inside = areas(segmentation, self.box or (0.0, 0.0, *map(float, self.size)), self.size)
+        if not whole:
             raise ValueError("the mask is empty")
-        if self.box is None:
-            return
-        share = share_inside(segmentation, self.box, self.size)
-        if share < MASK_IN_BOX:
-            raise ValueError(f"only {share:.0%} of the mask lies inside the box {self.box} (xyxy)")
+        if inside < MASK_IN_BOX * whole:
+            raise ValueError(f"only {inside / whole:.0%} of the mask lies inside the box {self.box} (xyxy)")
 
     def _decoded(self, segmentation: Segmentation) -> np.ndarray:
         try:
             return decode_mask(segmentation, self.size)
-        except ValueError as error:
-            raise self._wrong(str(error)) from error
+        except (TypeError, ValueError) as error:
+            raise self._wrong(values.reason(error)) from error
 
     @property
     def _owner(self) -> str:

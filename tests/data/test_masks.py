@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from pycocotools import mask as coco
 
-from locheads.data.masks import decode_mask, encode_mask, mask_area, runs_of, share_inside
+from locheads.data.masks import areas, checked_rle, decode_mask, encode_mask, mask_area, runs_of
 
 SIZE = (20, 10)
 GOOD = [5, 2, 15, 2, 15, 8, 5, 8]
@@ -18,13 +18,13 @@ GOOD = [5, 2, 15, 2, 15, 8, 5, 8]
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf"), 1e9, -1e9, 10**400, 2**31])
 def test_coordinates_that_kill_are_refused(value: float) -> None:
     with pytest.raises(ValueError, match="a coordinate is .* must be finite"):
-        decode_mask([[1, 1, 8, 1, value, 8]], SIZE)
+        checked_rle([[1, 1, 8, 1, value, 8]], SIZE)
 
 
 @pytest.mark.parametrize("value", ["3", None, True, [3]])
 def test_coordinates_that_are_no_numbers_are_refused(value: object) -> None:
     with pytest.raises(ValueError, match="not a number"):
-        decode_mask([[1, 1, 8, 1, value, 8]], SIZE)  # type: ignore[list-item]
+        checked_rle([[1, 1, 8, 1, value, 8]], SIZE)
 
 
 def test_an_endless_outline_is_refused() -> None:
@@ -87,10 +87,18 @@ def test_counts_that_are_none_are_refused(counts: object) -> None:
         decode_mask({"size": [10, 20], "counts": counts}, SIZE)
 
 
-def test_the_share_in_a_box_counts_pixels() -> None:
-    assert share_inside([GOOD], (5.0, 2.0, 15.0, 8.0), SIZE) == 1
-    assert share_inside([GOOD], (10.0, 2.0, 20.0, 8.0), SIZE) == 0.5
-    assert share_inside([GOOD], (0.0, 0.0, 4.0, 9.0), SIZE) == 0
+@pytest.mark.parametrize(
+    ("box", "inside"),
+    [
+        ((5.0, 2.0, 15.0, 8.0), 60),
+        ((10.0, 2.0, 21.0, 8.0), 30),
+        ((9.5, 2.0, 20.0, 3.1), 12),  # 6 columns and 2 rows are touched
+        ((0.0, 0.0, 4.0, 9.0), 0),
+        ((-0.9, 0.0, -0.1, 9.0), 0),
+    ],
+)
+def test_the_pixels_in_a_box_are_counted(box: tuple[float, float, float, float], inside: int) -> None:
+    assert areas([GOOD], box, SIZE) == (60, inside)
 
 
 @given(st.lists(st.floats(-30, 50), min_size=6, max_size=12).filter(lambda points: len(points) % 2 == 0))
