@@ -123,7 +123,8 @@ class Sample:
         return self
 
     def _check_mask(self, segmentation: Segmentation) -> None:
-        whole, inside = areas(segmentation, self.box or (0.0, 0.0, *map(float, self.size)), self.size)
+        width, height = self.size
+        whole, inside = areas(segmentation, self.box or (0.0, 0.0, width, height), self.size)
         if not whole:
             raise ValueError("the mask is empty")
         if inside < MASK_IN_BOX * whole:
