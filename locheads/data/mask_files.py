@@ -33,7 +33,7 @@ def open_lossless(path: Path | str, owner: str) -> Image.Image:
         picture = open_pixels(path, owner, formats=LOSSLESS)
     except LocheadsError as error:
         raise LocheadsError(
-            f"{path}: the mask cannot be read ({owner}); check that it is there and one of {', '.join(LOSSLESS)}"
+            f"{path}: the mask cannot be read ({owner}); check that it is there, as {', '.join(LOSSLESS)}"
         ) from error
     if picture.format == "TIFF" and picture.info.get("compression") in ("jpeg", "tiff_jpeg", "webp"):
         raise LocheadsError(f"{path}: the mask is compressed with loss ({owner}); save it as PNG")

@@ -123,7 +123,7 @@ class Sample:
         return self
 
     def _check_mask(self, segmentation: Segmentation) -> None:
-        width, height = self.size
+        width, height = map(float, self.size)
         whole, inside = areas(segmentation, self.box or (0.0, 0.0, width, height), self.size)
         if not whole:
             raise ValueError("the mask is empty")
