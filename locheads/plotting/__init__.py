@@ -4,16 +4,21 @@ Figures of heads, models, grounding and scores are exported here; those of trans
 failures are in `locheads.plotting.failures`.
 """
 
+from locheads.plotting.ablations import (
+    criteria_bars,
+    frequency_sweep,
+    level_lines,
+    setting_lines,
+    trial_frequencies,
+)
 from locheads.plotting.finding import finding
 from locheads.plotting.grounding import grounding_grid, overlay, two_boxes_grid
 from locheads.plotting.heads import (
     frequency_bars,
-    frequency_sweep,
     head_heatmap,
     head_maps,
     iou_against_frequency,
     threshold_curve,
-    trial_frequencies,
 )
 from locheads.plotting.models import iou_panels, rank_and_depth
 from locheads.plotting.scores import effect_dots, gain_lines, recall_curves, score_bars, score_lines
@@ -21,6 +26,7 @@ from locheads.plotting.steps import average_beside_heads, entropy_steps, groundi
 
 __all__ = [
     "average_beside_heads",
+    "criteria_bars",
     "effect_dots",
     "entropy_steps",
     "finding",
@@ -33,11 +39,13 @@ __all__ = [
     "head_maps",
     "iou_against_frequency",
     "iou_panels",
+    "level_lines",
     "overlay",
     "rank_and_depth",
     "recall_curves",
     "score_bars",
     "score_lines",
+    "setting_lines",
     "threshold_curve",
     "trial_frequencies",
     "two_boxes_grid",

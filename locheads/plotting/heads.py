@@ -13,12 +13,11 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from PIL import Image
 
-from locheads.evaluation.metrics import Correlation, Interval
+from locheads.evaluation.metrics import Correlation
 from locheads.method.criteria import Threshold
 from locheads.method.geometry import Window
 from locheads.method.selection import Head
-from locheads.plotting.style import FOUND, MUTED, PALETTE, TRUE, draw_picture, wrapped
-from locheads.studies.ablation import Sweep
+from locheads.plotting.style import FOUND, MUTED, TRUE, draw_picture, wrapped
 
 
 def threshold_curve(threshold: Threshold) -> Figure:
@@ -114,54 +113,3 @@ def iou_scatter(
     interval = f"[{correlation.low:.2f}, {correlation.high:.2f}]"
     axes.set_title(f"Spearman ρ = {correlation.rho:.2f} {interval}, {correlation.n} heads", fontsize=12)
     axes.set(xlabel="selection frequency [%]", ylim=(0, None))
-
-
-def frequency_sweep(
-    sweep: Sweep, label: str, marked: float | int, span: tuple[float | int, float | int]
-) -> Figure:
-    """Draws selection frequency over one setting: heads ever among the top by name, the rest in grey.
-
-    Args:
-        sweep: The selections; settings without a choice (`Sweep.has_choice`) are shaded.
-        label: Name of the setting.
-        marked: Its value in this study.
-        span: The range that the paper examines.
-    """
-    figure, axes = plt.subplots(figsize=(8, 3.8))
-    flat = 100 * sweep.frequency.reshape(len(sweep.values), -1)
-    top = [head for heads in sweep.heads for head in heads]
-    named = sorted(set(top), key=lambda head: (-top.count(head), head))[: len(PALETTE) - 1]
-    axes.plot(sweep.values, flat[:, flat.any(axis=0)], color=MUTED, linewidth=0.5)
-    for number, (layer, head) in enumerate(named):
-        style = f"{'osD^vPX<>'[number]}-"
-        values = 100 * sweep.frequency[:, layer, head]
-        axes.plot(sweep.values, values, style, color=PALETTE[number], markersize=4, label=str(named[number]))
-    for value in sweep.values[~sweep.has_choice]:
-        half = np.diff(sweep.values).min() / 2
-        axes.axvspan(value - half, value + half, color="black", alpha=0.08, linewidth=0)
-    axes.axvline(marked, color="black", linestyle="--", linewidth=1, label=f"here: {marked:.3g}")
-    axes.plot(span, (102, 102), color="black", linewidth=3, label="paper's range", clip_on=False)
-    axes.set(xlabel=label, ylabel="selection frequency [%]", ylim=(0, 104))
-    axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5), fontsize=9)
-    return figure
-
-
-def trial_frequencies(
-    heads: Sequence[Head],
-    trials: Float[np.ndarray, "trial n"],
-    intervals: Sequence[Interval],
-    chosen: Sequence[Head],
-) -> Figure:
-    """Draws each head's selection frequency in every trial (dots), over its interval (bars)."""
-    figure, axes = plt.subplots(figsize=(8, 3.6))
-    for number, (head, interval) in enumerate(zip(heads, intervals, strict=True)):
-        color = FOUND if head in chosen else TRUE
-        axes.plot((number, number), (100 * interval.low, 100 * interval.high), color=color, linewidth=7,
-                  alpha=0.3, solid_capstyle="butt")  # fmt: skip
-        offsets = np.linspace(-0.2, 0.2, len(trials))
-        axes.plot(number + offsets, 100 * trials[:, number], ".", color=color)
-    axes.set_xticks(range(len(heads)), map(str, heads), rotation=90)
-    axes.set(
-        ylabel="selection frequency [%]", title="dots: trials, bars: 95 % intervals, orange: chosen heads"
-    )
-    return figure

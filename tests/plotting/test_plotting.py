@@ -11,10 +11,7 @@ import pytest
 from PIL import Image
 
 from locheads import plotting
-from locheads.evaluation.metrics import Interval
-from locheads.method.selection import Head
-from locheads.plotting import effect_dots, frequency_sweep, gain_lines, score_lines, trial_frequencies
-from locheads.studies.ablation import Sweep
+from locheads.plotting import effect_dots, gain_lines, score_lines
 
 
 @pytest.fixture(autouse=True)
@@ -49,27 +46,6 @@ def test_gains_are_in_points():
     lines = labelled(figure.axes[0])
     np.testing.assert_allclose(lines["specimen, here"], [[1, 0], [2, 10], [3, 20]])
     np.testing.assert_allclose(lines["the paper's models"], [[1, -2], [3, 0]])
-
-
-def test_a_sweep_names_the_top_heads_and_shades_where_there_is_no_choice():
-    frequency = np.array([[[0.9, 0.5, 0.0]], [[0.2, 1.0, 0.0]], [[1.0, 1.0, 0.0]]])
-    heads = ((Head(0, 0),), (Head(0, 1),), (Head(0, 0),))
-    sweep = Sweep(np.array([0.0, 0.5, 1.0]), frequency, np.array([3, 3, 2]), np.full(3, 2), heads)
-    axes = frequency_sweep(sweep, "τ", 0.4, (0.2, 0.6)).axes[0]
-    np.testing.assert_allclose(labelled(axes)["L0 H0"], [[0, 90], [0.5, 20], [1, 100]])
-    np.testing.assert_allclose(labelled(axes)["L0 H1"][:, 1], [50, 100, 100])
-    assert "L0 H2" not in labelled(axes)
-    shaded = [patch.get_extents().x0 for patch in axes.patches]
-    assert len(shaded) == 1
-
-
-def test_every_trial_is_a_dot():
-    trials = np.array([[0.9, 0.1], [0.8, 0.2]])
-    bars = [Interval(0.7, 1.0), Interval(0.0, 0.3)]
-    axes = trial_frequencies([Head(2, 1), Head(3, 0)], trials, bars, [Head(2, 1)]).axes[0]
-    dots = [line.get_ydata() for line in axes.get_lines() if line.get_marker() == "."]
-    np.testing.assert_allclose(dots, [[90, 80], [10, 20]])
-    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["L2 H1", "L3 H0"]
 
 
 def test_effects_stand_in_their_row_with_their_interval_and_group():
