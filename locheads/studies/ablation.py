@@ -18,6 +18,7 @@ from scipy import stats
 
 from locheads.errors import LocheadsError
 from locheads.evaluation.evaluate import Variant
+from locheads.evaluation.intervals import corrected
 from locheads.evaluation.metrics import bootstrap_interval
 from locheads.method.criteria import curvature_threshold
 from locheads.method.selection import (
@@ -222,3 +223,25 @@ def over_draws(again: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
             interval = bootstrap_interval(values, seed=seed)
             rows.append({"samples": size, "metric": metric, "value": values.mean()} | vars(interval))
     return pd.DataFrame(rows)
+
+
+def verdicts(gains: pd.DataFrame) -> pd.DataFrame:
+    """Says which differences from a reference stand out, after Holm's correction among those of a metric.
+
+    Args:
+        gains: From `evaluation.scores.differences`; variants that change nothing are left out.
+
+    Returns:
+        One row per variant and metric: `points` with `low` and `high` (95 %), in percentage points, and
+        `verdict`: better, worse, or no clear difference.
+    """
+    others = gains[(gains.value != 0) | (gains.low != 0) | (gains.high != 0)]
+    judged = corrected(others)
+    clear = np.where(judged.value > 0, "better", "worse")
+    table = judged[["variant", "metric"]].assign(
+        points=100 * judged.value,
+        low=100 * judged.low,
+        high=100 * judged.high,
+        verdict=np.where(judged.survives, clear, "no clear difference"),
+    )
+    return table.sort_values("metric", kind="stable").set_index(["metric", "variant"]).round(1)

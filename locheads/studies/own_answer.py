@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 from PIL import Image
 
 from locheads import paper
 from locheads.data.samples import Sample
 from locheads.evaluation.evaluate import Variant
-from locheads.evaluation.metrics import Interval, accuracy, bootstrap_interval, box_iou
+from locheads.evaluation.intervals import mean_interval
+from locheads.evaluation.metrics import Interval, accuracy, box_iou
 from locheads.method.selection import Head
 from locheads.model.lvlm import Lvlm
 from locheads.model.own_answer import region_box, region_of, to_box
@@ -46,6 +47,11 @@ class Answers:
     looked: Float[np.ndarray, "n 4"]
     true: Float[np.ndarray, "n 4"]
     sizes: Float[np.ndarray, "n 2"]
+
+    @property
+    def pictures(self) -> Shaped[np.ndarray, " n"]:
+        """Returns the picture of each sample."""
+        return np.array([sample.image_id for sample in self.samples])
 
     @property
     def places(self) -> Int[np.ndarray, "n 2"]:
@@ -99,14 +105,29 @@ def answers_of(
     )
 
 
-def box_scores(ious: Mapping[str, Float[np.ndarray, " n"]], seed: int = 0) -> pd.DataFrame:
-    """Scores boxes by name: `Acc@0.5`, `low` and `high` (95 %), and `median IoU`, all in [0, 1]."""
+def box_scores(answers: Answers, places: bool, seed: int = 0) -> pd.DataFrame:
+    """Scores the boxes of `Answers.ious`, with 95 % intervals over pictures.
+
+    Returns:
+        One row per name: `Acc@0.5`, `low`, `high` and `median IoU`, all in [0, 1].
+    """
     rows = {
         name: [accuracy(one), interval.low, interval.high, float(np.median(one))]
-        for name, one in ious.items()
-        for interval in [bootstrap_interval(one >= 0.5, seed=seed)]
+        for name, one in answers.ious(places).items()
+        for interval in [mean_interval(one >= 0.5, answers.pictures, seed=seed)]
     }
     return pd.DataFrame.from_dict(rows, orient="index", columns=["Acc@0.5", "low", "high", "median IoU"])
+
+
+def named(boxes: pd.DataFrame) -> dict[str, float]:
+    """Names each `Acc@0.5` of `box_scores` for saving, with its interval: `rec_acc50_own_text`, `…_low`."""
+    stems = {OWN: "own_text", HEADS: "its_heads", BEST: "nine_regions"}
+    ends = {"": "Acc@0.5", "_low": "low", "_high": "high"}
+    return {
+        f"rec_acc50_{stems[str(who)]}{end}": float(row[column])
+        for who, row in boxes.iterrows()
+        for end, column in ends.items()
+    }
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,7 +172,7 @@ def regions_of(answers: Answers, seed: int = 0) -> Regions:
     looked = (region_of(answers.looked, answers.sizes) == places).all(1)
     difference = looked.astype(float) - said.astype(float)
     commonest = np.unique(places, axis=0, return_counts=True)[1].max() / len(places)
-    interval = bootstrap_interval(difference, seed=seed)
+    interval = mean_interval(difference, answers.pictures, seed=seed)
     return Regions(said, looked, float(commonest), float(difference.mean()), interval)
 
 

@@ -13,7 +13,8 @@ from PIL import Image
 from locheads import paper
 from locheads.data.samples import Sample
 from locheads.evaluation.evaluate import Heads, Variant, boxes_of, stored_maps
-from locheads.evaluation.metrics import bootstrap_interval, box_iou
+from locheads.evaluation.intervals import mean_interval
+from locheads.evaluation.metrics import box_iou
 from locheads.model.lvlm import Lvlm
 
 PAPER = "sigma1.0_kernel7"
@@ -76,10 +77,11 @@ def by_level(
         seed: Of the bootstrap.
 
     Returns:
-        Columns `sigma`, `level`, `value` (REC Acc@0.5), `low`, `high` (95 %), in [0, 1], and `area`: the
-        median area of the box over that of the object.
+        Columns `sigma`, `level`, `value` (REC Acc@0.5), `low`, `high` (95 %, over pictures), in [0, 1],
+        and `area`: the median area of the box over that of the object.
     """
     true = np.array([sample.box for sample in samples], float)
+    pictures = np.array([sample.image_id for sample in samples])
     windows = [lvlm.window(sample.size) for sample in samples]
     maps = [one[tuple(np.array(heads).T)][None] for one in stored_maps(profiled)]  # 1 × k × row × column
     taken = tuple(type(heads[0])(0, number) for number in range(len(heads)))
@@ -87,7 +89,7 @@ def by_level(
     for sigma, level in product(sigmas, levels):
         boxes = boxes_of(Variant(taken, sigma=float(sigma), level=level), maps, windows)
         hits = (box_iou(boxes, true) >= 0.5).astype(float)
-        interval = vars(bootstrap_interval(hits, seed=seed))
+        interval = vars(mean_interval(hits, pictures, seed=seed))
         area = float(np.median(_areas(boxes) / _areas(true)))
         rows.append({"sigma": sigma, "level": level, "value": hits.mean()} | interval | {"area": area})
     return pd.DataFrame(rows)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from locheads.evaluation.metrics import Interval, bootstrap_interval
+from locheads.evaluation.intervals import percentiles, resampled_sums
+from locheads.evaluation.metrics import Interval
 from locheads.method.criteria import curvature_threshold, sample_thresholds
 from locheads.method.selection import (
     candidates,
@@ -21,14 +24,12 @@ Sums = Float[np.ndarray, "sample layer head"]
 """Attention sums, or spatial entropies, of every head on every sample."""
 
 
-def threshold_interval(sums: Sums, resamples: int = 200, seed: int = 0) -> Interval:
-    """Computes the 95 % bootstrap interval of τ over samples."""
-    return bootstrap_interval(
-        sums,
-        lambda draws: np.array([curvature_threshold(draw.mean(axis=0)).value for draw in draws]),
-        resamples=resamples,
-        seed=seed,
-    )
+def threshold_interval(sums: Sums, pictures: Sequence[str], resamples: int = 200, seed: int = 0) -> Interval:
+    """Computes the 95 % bootstrap interval of τ over pictures; `pictures` names that of each sample."""
+    counted = np.concatenate([sums.reshape(len(sums), -1), np.ones((len(sums), 1))], axis=1)
+    totals = resampled_sums(counted, np.array(pictures), np.random.default_rng(seed), resamples)
+    means = totals[:, :-1] / totals[:, -1:]  # [resample, layer * head]
+    return percentiles(np.array([curvature_threshold(mean).value for mean in means]))
 
 
 def readings(sums: Sums, entropies: Sums, k: int = 3, kept: int = 10, seed: int = 0) -> pd.DataFrame:

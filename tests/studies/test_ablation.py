@@ -16,6 +16,7 @@ from locheads.studies.ablation import (
     rank_agreement,
     sweep_kept,
     sweep_threshold,
+    verdicts,
 )
 
 HEADS = ("sample", "layer", "head")
@@ -141,3 +142,19 @@ def test_sets_of_heads_and_their_scores():
         0.5,
         0.5,
     ]
+
+
+def test_verdicts_after_correction_by_hand():
+    gains = pd.DataFrame(
+        {
+            "variant": ["reference", "a", "b", "c"],
+            "metric": "rec_acc50",
+            "value": [0.0, 0.1, -0.2, 0.05],
+            "low": [0.0, 0.05, -0.3, 0.01],
+            "high": [0.0, 0.15, -0.1, 0.09],
+            "p": [1.0, 0.01, 0.001, 0.06],
+        }
+    )
+    table = verdicts(gains).loc["rec_acc50"]
+    assert table.verdict.to_dict() == {"a": "better", "b": "worse", "c": "no clear difference"}
+    assert table.loc["b", ["points", "low", "high"]].to_list() == [-20, -30, -10]

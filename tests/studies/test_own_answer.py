@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from locheads.data.samples import Sample
 from locheads.method.selection import Head
@@ -56,8 +57,10 @@ def test_boxes_of_answers_heads_and_the_best_region():
         BEST: [1, 1, 1, 1],
     }
     assert BEST not in MIXED.ious(places=False)
-    scores = box_scores(ious)
+    scores = box_scores(MIXED, places=True)
     assert scores["Acc@0.5"].to_dict() == {HEADS: 0.5, OWN: 0.5, BEST: 1}
+    saved = own_answer.named(scores)
+    assert len(saved) == 9 and saved["rec_acc50_own_text"] == 0.5 and saved["rec_acc50_nine_regions_low"] == 1
     assert scores.loc[BEST, ["low", "high", "median IoU"]].to_list() == [1, 1, 1]
 
 
@@ -75,7 +78,8 @@ def test_heads_that_are_always_right_are_ahead():
     assert ahead.ahead == HEADS and ahead.gap == 1
 
 
-def test_no_picture_is_shown_twice_and_no_answer_without_a_box():
+def test_no_picture_is_shown_twice_and_no_answer_without_a_box(monkeypatch):
+    monkeypatch.setattr(Sample, "image", property(lambda sample: Image.new("RGB", sample.size)))
     said, looked = ["top left", "top left", None, "middle"], ["middle", "middle", "middle", "top left"]
     some = answers(said, looked, ["middle"] * 4, images="aabc")
     cases = apart(some, regions_of(some))

@@ -28,7 +28,7 @@ def test_the_first_reading_is_the_selection():
 def test_the_interval_holds_the_threshold_of_samples_that_agree():
     sums, _ = profile()
     same = np.repeat(sums[:1], 9, axis=0)
-    interval, tau = threshold_interval(same), curvature_threshold(sums[0]).value
+    interval, tau = threshold_interval(same, list("aabbccdde")), curvature_threshold(sums[0]).value
     assert (interval.low, interval.high) == pytest.approx((tau, tau), abs=1e-12)
 
 
