@@ -12,6 +12,7 @@ from PIL import Image
 
 from locheads import plotting
 from locheads.plotting import effect_dots, gain_lines, score_lines
+from locheads.plotting.style import FOUND
 
 
 @pytest.fixture(autouse=True)
@@ -78,3 +79,13 @@ def test_dollar_signs_are_drawn_as_they_stand(text: str) -> None:
     figure.canvas.draw()
     title = figure.axes[0].title
     assert title.get_text().split("\nIoU")[0].replace("\n", " ") == text and not title.get_parse_math()
+
+
+def test_recall_is_in_per_cent_and_the_heads_are_orange():
+    axes = plotting.recall_curves(
+        {"heads": np.array([0.25, 0.75]), "answer": np.array([0.5])}, marked=0.5
+    ).axes[0]
+    heads, answer = (labelled(axes)[name] for name in ("heads", "answer"))
+    np.testing.assert_allclose(heads, [[0, 100], [0.25, 100], [0.75, 50], [1, 0]])
+    np.testing.assert_allclose(answer, [[0, 100], [0.5, 100], [1, 0]])
+    assert axes.get_lines()[0].get_color() == FOUND
