@@ -24,7 +24,7 @@ from locheads.method.geometry import Window
 from locheads.method.grounding import ground
 from locheads.method.selection import Head, Selection
 
-EXACT = 24
+EXACT = 16
 """How many heads, the most frequent ones, keep their maps in single precision."""
 
 STEPS = 65535

@@ -6,7 +6,7 @@ const CIVIDIS = ["#00224e", "#1a386f", "#434e6c", "#61656f", "#7d7c78", "#9b9476
 const FOUND = "#de8f05";
 const TRUE = "#0173b2";
 const COMPONENTS = ["#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7", "#999999"];
-const WIDTH = 720; // pixels of a drawing; about twice what it has on the screen
+const WIDTH = 720; // of a drawing, in its own pixels; on the screen it is about half as wide
 const VEIL = [12, 16, 40];
 
 /** Returns the colour at `share`, in [0, 1], of a scale that the colour-blind read as others do. */
@@ -21,13 +21,14 @@ export const scaleGradient = `linear-gradient(to right, ${CIVIDIS.join(", ")})`;
 
 const rgb = (hex) => [1, 3, 5].map((start) => parseInt(hex.slice(start, start + 2), 16));
 
-/** Draws a picture and returns a drawing: its context, and pixels of the canvas per pixel of the image. */
+/** Draws a picture; returns the context, its pixels per pixel of the image (scale) and of the screen (unit). */
 function begin(canvas, picture, size) {
   canvas.width = WIDTH;
   canvas.height = Math.round((WIDTH * size[1]) / size[0]);
   const context = canvas.getContext("2d");
   context.drawImage(picture, 0, 0, canvas.width, canvas.height);
-  return { context, scale: WIDTH / size[0], labels: [] };
+  const unit = WIDTH / (canvas.clientWidth || WIDTH / 2);
+  return { context, scale: WIDTH / size[0], unit, labels: [] };
 }
 
 /** Colours the cells with what `colour` gives for each: [red, green, blue, opacity in 0 … 255]. */
@@ -49,34 +50,35 @@ function paintMap(drawing, map, window) {
   paintCells(drawing, window, (cell) => [...VEIL, Math.round(215 * (1 - light(cell)))], true);
 }
 
-function outline({ context, scale }, points, colour, width, dashes = []) {
+function outline({ context, scale, unit }, points, colour, width, dashes = []) {
   context.beginPath();
   points.forEach(([x, y]) => context.lineTo(x * scale, y * scale));
   context.closePath();
-  context.setLineDash(dashes);
   context.lineJoin = "round";
-  for (const [style, extra] of [["#ffffffb0", 4], [colour, 0]]) {
+  for (const [style, extra, dash] of [["#ffffffb0", 2, []], [colour, 0, dashes]]) {
+    context.setLineDash(dash.map((length) => length * unit));
     context.strokeStyle = style;
-    context.lineWidth = width + extra;
+    context.lineWidth = (width + extra) * unit;
     context.stroke();
   }
   context.setLineDash([]);
 }
 
 function frame(drawing, [x0, y0, x1, y1], colour, dashes) {
-  outline(drawing, [[x0, y0], [x1, y0], [x1, y1], [x0, y1]], colour, 6, dashes);
+  outline(drawing, [[x0, y0], [x1, y0], [x1, y1], [x0, y1]], colour, 3, dashes);
 }
 
 /** Writes a label beside a box, at the first place where it is inside the drawing and covers no other label. */
 function label(drawing, text, box, colour, ink) {
-  const { context, scale, labels } = drawing;
-  context.font = "600 26px system-ui, sans-serif";
-  const [width, height] = [context.measureText(text).width + 20, 36];
+  const { context, scale, unit, labels } = drawing;
+  context.font = `600 ${13 * unit}px system-ui, sans-serif`;
+  const [width, height] = [context.measureText(text).width + 12 * unit, 19 * unit];
   const [x0, y0, x1, y1] = box.map((value) => value * scale);
   const left = Math.min(Math.max(x0, 0), context.canvas.width - width);
   const right = Math.max(0, x1 - width);
-  const places = [[left, y0 - height - 4], [left, y1 + 4], [right, y0 - height - 4], [right, y1 + 4], [left, y0 + 4],
-    [left, y1 - height - 4], [right, y0 + 4]];
+  const [above, below] = [y0 - height - 4, y1 + 4];
+  const inside = [[left, y0 + 4], [left, y1 - height - 4], [right, y0 + 4]];
+  const places = [[left, above], [left, below], [right, above], [right, below], ...inside];
   const free = ([x, y]) =>
     y >= 0 && y + height <= context.canvas.height &&
     labels.every(([a, b, w]) => x + width <= a || a + w <= x || y + height <= b || b + height <= y);
@@ -86,17 +88,17 @@ function label(drawing, text, box, colour, ink) {
   context.fillRect(x, y, width, height);
   context.fillStyle = ink;
   context.textBaseline = "middle";
-  context.fillText(text, x + 10, y + height / 2 + 1);
+  context.fillText(text, x + 6 * unit, y + height / 2 + unit / 2);
 }
 
 /** Draws the summed map, the hull, the box that was found and the true box. */
 export function drawGrounding(canvas, picture, window, result, truth) {
   const drawing = begin(canvas, picture, window.size);
   paintMap(drawing, result.map, window);
-  if (result.found) outline(drawing, result.hull, "#ffffff", 2);
-  frame(drawing, truth, TRUE, [18, 10]);
+  if (result.found) outline(drawing, result.hull, "#ffffff", 1);
+  frame(drawing, truth, TRUE, [9, 5]);
   frame(drawing, result.box, FOUND);
-  label(drawing, "found", result.box, FOUND, "#000000");
+  label(drawing, result.found ? "found" : "nothing found", result.box, FOUND, "#000000");
   label(drawing, "true", truth, TRUE, "#ffffff");
 }
 

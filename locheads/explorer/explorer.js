@@ -2,15 +2,11 @@
 // Settings live in an anywidget model; `standalone` is one for a page without Python.
 
 import { boxIou, components, decodeMaps, ground, KERNEL, pseudoMask, spatialEntropy } from "./grounding.js";
-import { colourAt, drawComponents, drawGrounding, drawMap, scaleGradient } from "./drawing.js";
+import { drawComponents, drawGrounding, drawMap } from "./drawing.js";
+import { headMap, showHeads, toggle } from "./heads.js";
+import { change, element, headsInUse, nameOf } from "./shared.js";
 
 const SETTINGS = ["expression", "k", "heads", "sigma", "level"];
-const MEASURES = {
-  frequency: { name: "Selection frequency", unit: "share of expressions in which the head is a candidate" },
-  attention_sum: { name: "Attention sum", unit: "share of the attention that goes to the picture, mean" },
-  iou: { name: "IoU", unit: "of the head’s pseudo-mask with the object, mean" },
-};
-
 export default { render: ({ model, el }) => mount(model, el) };
 
 /** Returns a model with an anywidget model's methods that keeps its settings to itself. */
@@ -38,33 +34,9 @@ export function mount(model, root) {
   root.replaceChildren(element("div", { class: "locheads" },
     element("div", { class: "layout" }, intro, choose, result, heads, single, average, note)));
   for (const name of SETTINGS) model.on(`change:${name}`, state.redraw);
-  state.redraw();
-  return () => SETTINGS.forEach((name) => model.off(`change:${name}`, state.redraw));
-}
-
-/** Makes an element; attributes that start with `on` are listeners. */
-function element(tag, attributes = {}, ...children) {
-  const made = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) {
-    if (name.startsWith("on")) made.addEventListener(name.slice(2), value);
-    else made.setAttribute(name, value);
-  }
-  made.append(...children);
-  return made;
-}
-
-function change(model, changes) {
-  for (const [name, value] of Object.entries(changes)) model.set(name, value);
-  model.save_changes();
-}
-
-const nameOf = (data, head) => `L${Math.floor(head / data.heads)} H${head % data.heads}`;
-const pairOf = (data, head) => [Math.floor(head / data.heads), head % data.heads];
-
-/** Returns the heads in use, as flat numbers: the own set, or the k most frequent. */
-function headsInUse({ model, data }) {
-  const own = model.get("heads").map(([layer, head]) => layer * data.heads + head);
-  return own.length ? own : data.ranking.slice(0, model.get("k"));
+  const resized = new ResizeObserver(state.redraw); // the first call draws
+  resized.observe(root);
+  return () => (resized.disconnect(), SETTINGS.forEach((name) => model.off(`change:${name}`, state.redraw)));
 }
 
 // The controls above: picture, expression, k, σ, level.
@@ -80,7 +52,7 @@ function choosing(state) {
   });
   const most = Math.min(10, data.ranking.length);
   const sliders = {
-    k: slider("Heads used, k", "most frequent", [1, most, 1], (value) => change(model, { k: value, heads: [] })),
+    k: slider("Heads k", "most frequent", [1, most, 1], (value) => change(model, { k: value, heads: [] })),
     sigma: slider("Smoothing σ", "cells", [0, 3, 0.1], (value) => change(model, { sigma: value })),
     level: slider("Level", "× mean", [0.5, 3, 0.05], (value) => change(model, { level: value })),
   };
@@ -123,101 +95,6 @@ function showChoices({ model, data }, { select, sliders, thumbnails }) {
   }
 }
 
-// The heads by layer: a grid in which the arrows move.
-
-function headMap(state) {
-  const { data } = state;
-  const cells = data.ranking.map((_, head) => headCell(state, head));
-  const rows = Array.from({ length: data.layers }, (_, layer) =>
-    element("div", { role: "row" }, element("span", { role: "rowheader" }, `L${layer}`),
-      ...cells.slice(layer * data.heads, (layer + 1) * data.heads)));
-  const grid = element("div", { role: "grid", "aria-label": "Heads by layer; arrows move, space uses a head",
-    style: `--heads: ${data.heads}`, onkeydown: (event) => moved(state, cells, event) }, ...rows);
-  const across = element("div", { class: "across", "aria-hidden": "true" }, "H0", element("span", {}, "heads"),
-    `H${data.heads - 1}`);
-  const [low, high, unit] = ["span", "span", "small"].map((tag) => element(tag));
-  const legend = element("div", { class: "legend" }, low,
-    element("span", { class: "bar", style: `background: ${scaleGradient}` }), high, unit);
-  const reset = element("button", { type: "button", class: "reset",
-    onclick: () => change(state.model, { heads: [] }) }, "Back to the most frequent heads");
-  const marks = element("p", { class: "marks" }, element("b", {}, "1 2 3 "), "most frequent heads; ",
-    element("i", {}), " heads in use");
-  const heads = element("section", { class: "heads", "aria-label": "Heads" },
-    element("h2", {}, "Heads by layer"), measures(state), grid, across, legend, marks, reset);
-  return { heads, cells, low, high, unit, reset };
-}
-
-function headCell(state, head) {
-  const { data } = state;
-  const place = data.chosen.indexOf(head);
-  return element("button", { type: "button", role: "gridcell", "data-head": head, tabindex: -1,
-    onclick: () => focusOn(state, head) }, place < 0 ? "" : String(place + 1));
-}
-
-function measures(state) {
-  const choices = Object.entries(MEASURES).map(([measure, { name }]) => {
-    const use = () => ((state.measure = measure), state.redraw());
-    const input = element("input", { type: "radio", name: "lh-measure", value: measure, onchange: use });
-    input.checked = measure === state.measure;
-    return element("label", {}, input, name);
-  });
-  return element("fieldset", {}, element("legend", {}, "Colour by"), ...choices);
-}
-
-function focusOn(state, head) {
-  state.focus = head;
-  state.redraw();
-}
-
-function moved(state, cells, event) {
-  const { layers, heads } = state.data;
-  const [layer, head] = pairOf(state.data, state.focus);
-  const to = {
-    ArrowLeft: [layer, Math.max(0, head - 1)],
-    ArrowRight: [layer, Math.min(heads - 1, head + 1)],
-    ArrowUp: [Math.max(0, layer - 1), head],
-    ArrowDown: [Math.min(layers - 1, layer + 1), head],
-    Home: [layer, 0],
-    End: [layer, heads - 1],
-  }[event.key];
-  if (event.key === " ") toggle(state);
-  else if (to) {
-    focusOn(state, to[0] * heads + to[1]);
-    cells[state.focus].focus();
-  } else return;
-  event.preventDefault();
-}
-
-/** Takes the head that is looked at into the own set, or out of it. */
-function toggle(state) {
-  const used = headsInUse(state);
-  const without = used.filter((head) => head !== state.focus);
-  const own = without.length < used.length ? without : [...used, state.focus];
-  if (own.length) change(state.model, { heads: own.map((head) => pairOf(state.data, head)) });
-}
-
-function showHeads(state, { cells, low, high, unit, reset }) {
-  const { data, measure, focus, model } = state;
-  const values = data[measure];
-  const known = values.filter((value) => value !== null);
-  const [least, most] = [Math.min(0, ...known), Math.max(...known, 1e-9)];
-  const used = new Set(headsInUse(state));
-  cells.forEach((cell, head) => {
-    const share = ((values[head] ?? 0) - least) / (most - least);
-    cell.style.background = values[head] === null ? "none" : colourAt(share);
-    cell.style.color = values[head] === null ? "inherit" : share > 0.55 ? "#000" : "#fff";
-    cell.tabIndex = head === focus ? 0 : -1;
-    cell.classList.toggle("used", used.has(head));
-    cell.setAttribute("aria-selected", head === focus);
-    const text = `${nameOf(data, head)}, ${MEASURES[measure].name} ${values[head]?.toFixed(2) ?? "unknown"}`;
-    cell.title = text;
-    cell.setAttribute("aria-label", used.has(head) ? `${text}, in use` : text);
-  });
-  [low.textContent, high.textContent] = [least.toFixed(2), most.toFixed(2)];
-  unit.textContent = MEASURES[measure].unit;
-  reset.hidden = !model.get("heads").length;
-}
-
 // The pictures.
 
 function figures() {
@@ -233,7 +110,8 @@ function figures() {
     element("figure", {}, parts, element("figcaption", {}, "Its components: cells above the mean")));
   const single = element("section", { class: "single", "aria-label": "One head" }, title, pair, facts, use);
   const average = element("section", { class: "average", "aria-label": "All heads" },
-    element("h2", {}, "Average of all heads"), all, element("p", {}, "What no choice of heads would give."));
+    element("h2", {}, "Average of all heads"),
+    element("figure", {}, all, element("figcaption", {}, "Mean of the maps of all heads, chosen or not")));
   return { result, single, average, both, one, parts, all, answer, title, facts, use };
 }
 
@@ -287,10 +165,9 @@ function meanMap(maps) {
 
 function showAnswer({ model, data }, { answer, both }, found, used) {
   const one = data.expressions[model.get("expression")];
-  const iou = found.found ? boxIou(found.box, one.box) : 0;
   const names = used.map((head) => nameOf(data, head)).join(", ");
-  const text = found.found ? `IoU ${iou.toFixed(2)}` : "Nothing stands out";
-  answer.replaceChildren(element("strong", {}, text), ` with ${names}`,
+  const why = found.found ? "" : "; nothing stands out, so the box is the picture";
+  answer.replaceChildren(element("strong", {}, `IoU ${boxIou(found.box, one.box).toFixed(2)}`), ` with ${names}${why}`,
     element("small", {}, ` found box ${found.box.map(Math.round).join(", ")} (x0, y0, x1, y1 in pixels)`));
   both.setAttribute("aria-label", `${one.expression}: ${answer.textContent}`);
 }

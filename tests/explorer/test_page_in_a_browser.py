@@ -83,7 +83,7 @@ def expected_box(made: MadeUp, expression: int, k: int = 3, sigma: float = 1.0, 
 def test_it_shows_the_package_s_box_and_follows_the_controls(opened: Page, made: MadeUp) -> None:
     boxes = [box(opened)]
     assert boxes == [expected_box(made, 0)]
-    moved(opened, "Heads used, k", 6)
+    moved(opened, "Heads k", 6)
     boxes.append(box(opened))
     assert boxes[-1] == expected_box(made, 0, k=6)
     moved(opened, "Smoothing σ", 2.5)
