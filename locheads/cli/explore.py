@@ -40,8 +40,10 @@ def explore(
     from locheads.method.selection import select_heads
     from locheads.model.loading import load_lvlm
     from locheads.profiling.profile import profile
+    from locheads.run.outputs import checked_world
     from locheads.run.study import profile_store
 
+    checked_world(world)
     lvlm = load_lvlm(model)
     limits = {"train": samples, "val": held_out}
     sets = {split: read_samples(data, dataset, split, limit, seed) for split, limit in limits.items()}

@@ -32,10 +32,10 @@ class Explorer(anywidget.AnyWidget):
     data = traitlets.Dict().tag(sync=True)
     expression = traitlets.Int(0).tag(sync=True)
     k = traitlets.Int(3).tag(sync=True)
-    heads = traitlets.List().tag(sync=True)
+    heads: traitlets.List[Any] = traitlets.List().tag(sync=True)
     sigma = traitlets.Float(1.0).tag(sync=True)
     level = traitlets.Float(1.0).tag(sync=True)
-    box = traitlets.List().tag(sync=True)
+    box: traitlets.List[Any] = traitlets.List().tag(sync=True)
 
     def __init__(self, data: Mapping[str, Any]) -> None:
         super().__init__(data=dict(data))
