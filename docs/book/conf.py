@@ -1,4 +1,4 @@
-"""Settings of Sphinx for the book, and formulas as MathML, which browsers draw without a script or a font."""
+"""Settings of Sphinx for the book."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ import sys
 from pathlib import Path
 
 from docutils import nodes
-from latex2mathml.converter import convert
 from sphinx.application import Sphinx
 
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parents[1])]
 
-from assemble import assemble  # noqa: E402
-from launch import REPOSITORY  # noqa: E402
+from assemble import assemble
+from formulas import mathml
+from launch import REPOSITORY
 
-import locheads  # noqa: E402
+import locheads
 
 SOURCE = Path(os.environ["BOOK_SOURCE"])
 assemble(SOURCE)
@@ -37,6 +37,7 @@ myst_enable_extensions = ["dollarmath", "amsmath", "colon_fence", "deflist"]
 myst_heading_anchors = 4
 suppress_warnings = ["mystnb.unknown_mime_type", "myst.header", "ref.python"]
 
+bibtex_reference_style = "author_year"
 bibtex_bibfiles = [str(HERE / "references.bib")]
 autodoc_member_order = "bysource"
 autodoc_default_options = {"no-value": True}
@@ -59,17 +60,6 @@ html_theme_options = {
 html_math_renderer = "mathml"
 
 
-def mathml(tex: str, display: str) -> str:
-    """Returns a formula of TeX as MathML; a command that the converter leaves as it is stops the build."""
-    known = tex.replace(r"\arg\max", r"\operatorname*{argmax}").replace(r"\arg\min", r"\operatorname*{argmin}")
-    for name in ("aligned", "split"):
-        known = known.replace(f"{{{name}}}", "{align*}")
-    formula = convert(known.strip(), display=display)
-    if "\\" in formula or ">&<" in formula:
-        raise ValueError(f"the book cannot draw this formula: {tex.strip()}; write it with simpler commands of TeX")
-    return formula
-
-
 def _inline(writer, node: nodes.math) -> None:  # type: ignore[no-untyped-def]
     writer.body.append(mathml(node.astext(), "inline"))
     raise nodes.SkipNode
@@ -83,6 +73,8 @@ def _block(writer, node: nodes.math_block) -> None:  # type: ignore[no-untyped-d
 
 def _read(app: Sphinx, what: str, name: str, thing: object, options: object, lines: list[str]) -> None:
     """Turns a docstring's single backquotes into literals, and keeps bars outside of them as they are."""
+    if what in ("attribute", "data"):
+        lines.insert(0, "")  # or napoleon takes what stands before the first colon for a type
     parts = "\n".join(lines).split("`")
     parts[::2] = [part.replace("|", "\\|") for part in parts[::2]]
     parts[1::2] = [f"``{part}``" for part in parts[1::2]]

@@ -37,7 +37,8 @@ def _walk(browser: Any, base: str, pages: list[str], **settings: Any) -> dict[st
     faults: list[str] = []
     page.on("console", lambda m: faults.append(m.text) if m.type in ("error", "warning") else None)
     page.on("pageerror", lambda error: faults.append(str(error)))
-    page.on("requestfailed", lambda request: faults.append(f"failed: {request.url}"))
+    # A request may be cut off by leaving the page; a file that is missing fails otherwise.
+    page.on("requestfailed", lambda r: None if "ABORTED" in r.failure else faults.append(f"failed: {r.url}"))
     page.on("request", lambda r: None if r.url.startswith((base, "data:", "blob:")) else faults.append(r.url))
     seen = {}
     for name in pages:

@@ -1,0 +1,101 @@
+"""A reader opens JupyterLab, runs notebook 00 by the menu and sees its figure."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+NOTEBOOK = "00_start_here.ipynb"
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a JupyterLab with a copy of notebook 00 whose outputs were removed."""
+    import nbformat
+
+    folder = tmp_path_factory.mktemp("lab")
+    notebook = nbformat.read(ROOT / "notebooks" / NOTEBOOK, as_version=4)
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = [], None
+            if "parameters" in cell.metadata.get("tags", []):
+                cell.source = cell.source.replace('world = "specimen"', 'world = "lab-test"')
+    nbformat.write(notebook, folder / NOTEBOOK)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    settings = folder / "settings"
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "JUPYTER_CONFIG_DIR": str(settings),
+        "JUPYTER_RUNTIME_DIR": str(settings),
+        "JUPYTERLAB_WORKSPACES_DIR": str(settings),
+    }
+    command = [sys.executable, "-m", "jupyter", "lab", "--no-browser", "--allow-root", f"--port={port}"]
+    command += [f"--notebook-dir={folder}", "--IdentityProvider.token=", "--LabApp.news_url=", "--ServerApp.ip=127.0.0.1"]
+    with open(folder / "lab.log", "w") as log:
+        process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+    address = f"http://127.0.0.1:{port}"
+    try:
+        _wait_for(address + "/api", process)
+        yield address
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
+        for made in ("runs", "results", "figures"):
+            shutil.rmtree(ROOT / made / "lab-test", ignore_errors=True)
+
+
+def _wait_for(address: str, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 90
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            urllib.request.urlopen(address, timeout=5).close()
+            return
+        except OSError:
+            time.sleep(0.5)
+    raise AssertionError("JupyterLab did not start")
+
+
+def test_notebook_00_runs_by_the_menu_of_jupyterlab(browser: Any, lab: str) -> None:
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    faults: list[str] = []
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.goto(f"{lab}/lab/tree/{NOTEBOOK}")
+    page.wait_for_selector(".jp-Notebook .jp-CodeCell", timeout=90_000)
+    page.wait_for_selector(".jp-NotebookPanel-toolbar [data-status=idle]", state="attached", timeout=90_000)
+    assert page.locator(".jp-OutputArea-output img").count() == 0
+    page.get_by_role("menuitem", name="Run", exact=True).click()
+    page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+    # JupyterLab draws only the cells in view: the last prompt is read where the last cell is.
+    figures = 0
+    deadline = time.monotonic() + 240
+    while time.monotonic() < deadline:
+        page.keyboard.press("Escape")
+        page.evaluate("document.querySelectorAll('.jp-WindowedPanel-outer').forEach(e => e.scrollTop += 500)")
+        page.wait_for_timeout(1000)
+        figures = max(figures, page.locator(".jp-OutputArea-output img").count())
+        busy = page.locator(".jp-InputPrompt", has_text="[*]").count()
+        done = page.locator(".jp-CodeCell .jp-InputPrompt").last.inner_text()
+        if figures and not busy and done.strip("[]: ").isdigit():
+            break
+    if "LAB_SHOT" in os.environ:
+        page.locator(".jp-OutputArea-output img").last.scroll_into_view_if_needed()
+        page.screenshot(path=os.environ["LAB_SHOT"])
+    assert page.locator("[data-mime-type='application/vnd.jupyter.error'], [data-mime-type='application/vnd.jupyter.stderr']").count() == 0
+    assert figures >= 1
+    assert done.strip("[]: ").isdigit() and not busy
+    assert faults == []
+    page.close()
