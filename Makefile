@@ -86,7 +86,6 @@ book: $(BOOKED)
 	mkdir -p $(BOOK)/source
 	BOOK_SOURCE=$(CURDIR)/$(BOOK)/source $(BIN)/sphinx-build -q -W --keep-going -E -c docs/book $(BOOK)/source $(BOOK)/html
 	$(BIN)/python docs/book/slides.py $(BOOK)/html
-	@if [ -f docs/book/explorer.html ]; then cp docs/book/explorer.html $(BOOK)/html/; fi
 	@echo "open $(BOOK)/html/index.html"
 
 book-test: book

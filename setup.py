@@ -15,7 +15,9 @@ class WithNotebooks(build_py):
         super().run()
         if not self.editable_mode:
             here, there = Path(__file__).parent / "notebooks", Path(self.build_lib) / "locheads" / "notebooks"
-            shutil.copytree(here, there, ignore=shutil.ignore_patterns(".*", "runs", "data"), dirs_exist_ok=True)
+            shutil.copytree(
+                here, there, ignore=shutil.ignore_patterns(".*", "runs", "data"), dirs_exist_ok=True
+            )
 
 
 setup(cmdclass={"build_py": WithNotebooks})

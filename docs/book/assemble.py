@@ -1,4 +1,4 @@
-"""Gathers the pages of the book: committed notebooks with their outputs, documents, and a page for each package.
+"""Gathers the pages of the book: committed notebooks with outputs, documents, a page for each package.
 
 Nothing is executed. The pages keep their places in the repository, so that links between them hold; links to
 files that are no page lead to the repository.
@@ -31,6 +31,7 @@ PACKAGES = {
 }
 _LINK = re.compile(r"(?<!!)\]\((?!https?:|mailto:|#)([^)\s]+)\)")
 _ALT_LENGTH = 400
+_PLAY = '- **Play**: <a href="explorer.html">the explorer</a>: heads, maps, boxes at once.'
 _AUTO = "```{{eval-rst}}\n.. automodule:: {}"
 
 
@@ -62,17 +63,21 @@ def relinked(text: str, page: Path, known: set[Path]) -> str:
 
 def plain(markdown: str) -> str:
     """Returns Markdown as the plain text of an alternative text: no marks, formulas or links."""
-    text = re.sub(r"<details.*?</details>|\$\$.*?\$\$|^\|.*$|<[^>]+>", " ", markdown, flags=re.DOTALL | re.MULTILINE)
+    text = re.sub(
+        r"<details.*?</details>|\$\$.*?\$\$|^\|.*$|<[^>]+>", " ", markdown, flags=re.DOTALL | re.MULTILINE
+    )
     text = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", text)
     return " ".join(re.sub(r"[*`#$\\{}]|^[-0-9]+[.]? ", "", text, flags=re.MULTILINE).split())
 
 
 def describe_figures(notebook: NotebookNode) -> None:
-    """Gives each cell with pictures an alternative text: the section's heading and what the text before it says."""
+    """Gives each cell with pictures an alternative text: its section's heading and the text before it."""
     heading, said = "", ""
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
-            title, _, rest = cell.source.rpartition("## ")[2].partition("\n") if "## " in cell.source else ("", "", "")
+            title, _, rest = (
+                cell.source.rpartition("## ")[2].partition("\n") if "## " in cell.source else ("", "", "")
+            )
             heading = plain(title) or heading
             said = plain(rest or cell.source)
         elif cell.cell_type == "code" and any(
@@ -101,7 +106,12 @@ def api_page(package: str, title: str) -> str:
     inside = pkgutil.walk_packages([str(ROOT / "locheads" / package)], f"locheads.{package}.")
     modules = sorted(m.name for m in inside if "._" not in m.name)
     parts = [f"## {name}\n\n{_AUTO.format(name)}\n   :members:\n```" for name in modules]
-    return "\n\n".join([f"# {title}: `locheads.{package}`", _AUTO.format(f"locheads.{package}") + "\n```", *parts]) + "\n"
+    return (
+        "\n\n".join(
+            [f"# {title}: `locheads.{package}`", _AUTO.format(f"locheads.{package}") + "\n```", *parts]
+        )
+        + "\n"
+    )
 
 
 def assemble(source: Path) -> None:
@@ -117,6 +127,11 @@ def assemble(source: Path) -> None:
         _write(source / page, text)
     for part in [*HERE.glob("*.md"), *HERE.glob("*.bib"), *HERE.glob("*.css")]:
         shutil.copy(part, source / part.name)
+    if (HERE / "explorer.html").is_file():
+        with open(source / "index.md", "r+", encoding="utf-8") as index:
+            text = index.read().replace("- **Look up**", f"{_PLAY}\n- **Look up**")
+            index.seek(0)
+            index.write(text)
     for package, title in PACKAGES.items():
         _write(source / "api" / f"{package}.md", api_page(package, title))
 

@@ -46,6 +46,8 @@ autodoc_preserve_defaults = True
 html_theme = "sphinx_book_theme"
 html_title = "Localization heads: a companion"
 html_static_path = [str(HERE / "book.css")]
+# The explorer is one page that needs nothing else; it is in the book where it has been made.
+html_extra_path = [str(page) for page in [HERE / "explorer.html"] if page.is_file()]
 html_favicon = str(HERE / "icon.svg")
 html_context = {"default_mode": "auto"}
 html_css_files = ["book.css"]
@@ -83,7 +85,10 @@ def _read(app: Sphinx, what: str, name: str, thing: object, options: object, lin
 
 def _short(app: Sphinx, what: str, name: str, thing: object, options: object, signature: str, returned: str):  # type: ignore[no-untyped-def]
     """Leaves out of a signature where its types come from."""
-    return tuple(text and re.sub(r"~?\b(jaxtyping|numpy|collections\.abc|pathlib)\.", "", text) for text in (signature, returned))
+    return tuple(
+        text and re.sub(r"~?\b(jaxtyping|numpy|collections\.abc|pathlib)\.", "", text)
+        for text in (signature, returned)
+    )
 
 
 def setup(app: Sphinx) -> None:

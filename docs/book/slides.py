@@ -1,6 +1,6 @@
-"""Builds slides from one committed notebook: a slide for each section, with its text, formulas and pictures, no code.
+"""Builds slides from one committed notebook: each section with its text, formulas and pictures, no code.
 
-    python docs/book/slides.py FOLDER [NOTEBOOK]      writes FOLDER/slides.html, one file that needs nothing else
+    python docs/book/slides.py FOLDER [NOTEBOOK]     writes FOLDER/slides.html, a file that needs nothing else
 
 Arrow keys, space and swipes turn the page; printing gives one slide on each sheet.
 """
@@ -22,18 +22,21 @@ from mdit_py_plugins.dollarmath import dollarmath_plugin
 DEFAULT = "01_head_profiling"
 LEFT_OUT = ("Checks", "Exercises", "Quick checks")
 STYLE = """
-html { scroll-snap-type: y mandatory; font: clamp(16px, 2.2vmin, 26px)/1.45 system-ui, sans-serif; color-scheme: light dark; }
+html { scroll-snap-type: y mandatory; font: clamp(16px, 2.2vmin, 26px)/1.45 system-ui, sans-serif;
+  color-scheme: light dark; }
 body { margin: 0; }
-section { min-height: 100vh; box-sizing: border-box; scroll-snap-align: start; padding: 5vmin 8vmin; break-after: page;
-  display: flex; flex-direction: column; justify-content: center; }
+section { min-height: 100vh; box-sizing: border-box; scroll-snap-align: start; padding: 5vmin 8vmin;
+  break-after: page; display: flex; flex-direction: column; justify-content: center; }
 h1, h2 { line-height: 1.2; margin: 0 0 .5em; }
 img { max-width: 100%; max-height: 58vh; object-fit: contain; align-self: center; background: #fff; }
 math[display=block] { margin: .8em 0; font-size: 1.3em; }
-table { border-collapse: collapse; display: block; overflow-x: auto; } td, th { padding: .2em .8em; text-align: left; }
+table { border-collapse: collapse; display: block; overflow-x: auto; }
+td, th { padding: .2em .8em; text-align: left; }
 """
 TURN = """
 addEventListener('keydown', event => {
-  const step = {ArrowRight: 1, ArrowDown: 1, PageDown: 1, ' ': 1, ArrowLeft: -1, ArrowUp: -1, PageUp: -1}[event.key];
+  const forward = ['ArrowRight', 'ArrowDown', 'PageDown', ' '].includes(event.key);
+  const step = forward ? 1 : ['ArrowLeft', 'ArrowUp', 'PageUp'].includes(event.key) ? -1 : 0;
   if (!step) return;
   event.preventDefault();
   const all = [...document.querySelectorAll('section')];
@@ -60,7 +63,9 @@ def slides(notebook: nbformat.NotebookNode) -> list[str]:
         if cell.cell_type == "markdown":
             if re.match("##? ", cell.source) and pages[-1]:
                 pages.append("")
-            text = re.sub(r"<details>.*?</details>|^\*Open in\*.*$", "", cell.source, flags=re.DOTALL | re.MULTILINE)
+            text = re.sub(
+                r"<details>.*?</details>|^\*Open in\*.*$", "", cell.source, flags=re.DOTALL | re.MULTILINE
+            )
             pages[-1] += reader.render(text)
         for output in cell.get("outputs", []):
             for mime in ("image/png", "image/jpeg"):
@@ -76,9 +81,11 @@ def main() -> None:
     folder, name = Path(sys.argv[1]), sys.argv[2] if len(sys.argv) > 2 else DEFAULT
     pages = slides(nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4))
     body = "\n".join(f"<section>{page}</section>" for page in pages)
-    head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{name}: slides</title>'
-    icon = '<link rel="icon" href="data:,">'
-    page = f'<!doctype html><html lang="en"><head>{head}{icon}<style>{STYLE}</style></head><body>{body}<script>{TURN}</script></body></html>\n'
+    head = '<meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+    head += '<link rel="icon" href="data:,">'
+    head += f"<title>{name}: slides</title><style>{STYLE}</style>"
+    tail = f"<body>{body}<script>{TURN}</script></body>"
+    page = f'<!doctype html><html lang="en"><head>{head}</head>{tail}</html>\n'
     (folder / "slides.html").write_text(page, encoding="utf-8")
 
 

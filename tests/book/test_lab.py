@@ -13,17 +13,22 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import nbformat
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOK = "00_start_here.ipynb"
+ERRORS = "[data-mime-type='application/vnd.jupyter.error'], [data-mime-type='application/vnd.jupyter.stderr']"
+DONE = """() => {
+  const prompts = [...document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')].map(e => e.textContent);
+  const failed = document.querySelector("[data-mime-type='application/vnd.jupyter.error']");
+  return failed || (prompts.length && prompts.every(text => /^\\[\\d+\\]:?$/.test(text.trim())));
+}"""
 
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a JupyterLab with a copy of notebook 00 whose outputs were removed."""
-    import nbformat
-
     folder = tmp_path_factory.mktemp("lab")
     notebook = nbformat.read(ROOT / "notebooks" / NOTEBOOK, as_version=4)
     for cell in notebook.cells:
@@ -36,15 +41,25 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     settings = folder / "settings"
+    # All cells are drawn, not only those in view, so that a test can look at them.
+    (settings / "@jupyterlab" / "notebook-extension").mkdir(parents=True)
+    tracker = settings / "@jupyterlab" / "notebook-extension" / "tracker.jupyterlab-settings"
+    tracker.write_text('{"windowingMode": "none"}')
     environment = {
         **os.environ,
         "PYTHONPATH": str(ROOT),
         "JUPYTER_CONFIG_DIR": str(settings),
         "JUPYTER_RUNTIME_DIR": str(settings),
+        "JUPYTERLAB_SETTINGS_DIR": str(settings),
         "JUPYTERLAB_WORKSPACES_DIR": str(settings),
     }
     command = [sys.executable, "-m", "jupyter", "lab", "--no-browser", "--allow-root", f"--port={port}"]
-    command += [f"--notebook-dir={folder}", "--IdentityProvider.token=", "--LabApp.news_url=", "--ServerApp.ip=127.0.0.1"]
+    command += [
+        f"--notebook-dir={folder}",
+        "--IdentityProvider.token=",
+        "--LabApp.news_url=",
+        "--ServerApp.ip=127.0.0.1",
+    ]
     with open(folder / "lab.log", "w") as log:
         process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
     address = f"http://127.0.0.1:{port}"
@@ -54,8 +69,8 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     finally:
         process.terminate()
         process.wait(timeout=30)
-        for made in ("runs", "results", "figures"):
-            shutil.rmtree(ROOT / made / "lab-test", ignore_errors=True)
+        for made in (base / kind for base in (ROOT, folder) for kind in ("runs", "results", "figures")):
+            shutil.rmtree(made / "lab-test", ignore_errors=True)
 
 
 def _wait_for(address: str, process: subprocess.Popen[bytes]) -> None:
@@ -79,23 +94,15 @@ def test_notebook_00_runs_by_the_menu_of_jupyterlab(browser: Any, lab: str) -> N
     assert page.locator(".jp-OutputArea-output img").count() == 0
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
-    # JupyterLab draws only the cells in view: the last prompt is read where the last cell is.
-    figures = 0
-    deadline = time.monotonic() + 240
-    while time.monotonic() < deadline:
-        page.keyboard.press("Escape")
-        page.evaluate("document.querySelectorAll('.jp-WindowedPanel-outer').forEach(e => e.scrollTop += 500)")
-        page.wait_for_timeout(1000)
-        figures = max(figures, page.locator(".jp-OutputArea-output img").count())
-        busy = page.locator(".jp-InputPrompt", has_text="[*]").count()
-        done = page.locator(".jp-CodeCell .jp-InputPrompt").last.inner_text()
-        if figures and not busy and done.strip("[]: ").isdigit():
-            break
+    page.wait_for_function(DONE, timeout=300_000)
     if "LAB_SHOT" in os.environ:
         page.locator(".jp-OutputArea-output img").last.scroll_into_view_if_needed()
         page.screenshot(path=os.environ["LAB_SHOT"])
-    assert page.locator("[data-mime-type='application/vnd.jupyter.error'], [data-mime-type='application/vnd.jupyter.stderr']").count() == 0
-    assert figures >= 1
-    assert done.strip("[]: ").isdigit() and not busy
+    assert page.locator(ERRORS).count() == 0, page.locator(ERRORS).first.inner_text()
+    drawn = page.locator(".jp-OutputArea-output img").evaluate_all("all => all.map(e => e.naturalWidth)")
+    stored = nbformat.read(ROOT / "notebooks" / NOTEBOOK, as_version=4)
+    outputs = [output for cell in stored.cells for output in cell.get("outputs", [])]
+    assert len(drawn) == sum(any(m.startswith("image/") for m in o.get("data", {})) for o in outputs) >= 1
+    assert min(drawn) > 100
     assert faults == []
     page.close()

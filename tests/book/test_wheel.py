@@ -1,4 +1,4 @@
-"""The wheel in an environment of its own, outside the repository, with what it needs from the tests' environment."""
+"""The wheel in an environment of its own, outside the repository, with the tests' dependencies."""
 
 from __future__ import annotations
 
@@ -14,7 +14,12 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-DATA = ("notebooks/*.ipynb", "notebooks/params/*.yaml", "locheads/specimen/weights/*/*", "locheads/specimen/cards/*")
+DATA = (
+    "notebooks/*.ipynb",
+    "notebooks/params/*.yaml",
+    "locheads/specimen/weights/*/*",
+    "locheads/specimen/cards/*",
+)
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +31,18 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
         if (ROOT / name).is_file():
             (copy / name).parent.mkdir(parents=True, exist_ok=True)
             (copy / name).write_bytes((ROOT / name).read_bytes())
-    command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", str(out), str(copy)]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "-q",
+        "--no-deps",
+        "--no-build-isolation",
+        "-w",
+        str(out),
+        str(copy),
+    ]
     pytest.importorskip("setuptools", reason="no setuptools to build with: pip install setuptools")
     subprocess.run(command, check=True, capture_output=True, text=True)
     (built,) = out.glob("locheads-*.whl")
@@ -35,19 +51,34 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An interpreter with the wheel installed; dependencies are read from the tests' environment, after it."""
+    """An interpreter with the wheel installed; dependencies come from the tests' environment."""
     folder = tmp_path_factory.mktemp("elsewhere") / "env"
     venv.create(folder, with_pip=False)
     site = next((folder / "lib").glob("python*/site-packages"))
     (site / "dependencies.pth").write_text(sysconfig.get_paths()["purelib"] + "\n")
-    command = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--no-compile", "--target", str(site), str(wheel)]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        "-q",
+        "--no-deps",
+        "--no-compile",
+        "--target",
+        str(site),
+        str(wheel),
+    ]
     subprocess.run(command, check=True, capture_output=True, text=True)
     return folder / "bin" / "python"
 
 
 def _run(python: Path, folder: Path, *arguments: str) -> str:
-    environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
-    done = subprocess.run([str(python), *arguments], cwd=folder, env=environment, capture_output=True, text=True)
+    environment = {
+        name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")
+    }
+    done = subprocess.run(
+        [str(python), *arguments], cwd=folder, env=environment, capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     return done.stdout
 
@@ -62,8 +93,13 @@ def test_the_wheel_holds_notebooks_presets_and_weights_as_they_are(wheel: Path) 
                 inside = str(path.relative_to(ROOT))
                 inside = inside if inside.startswith("locheads/") else f"locheads/{inside}"
                 assert inside in names
-                assert hashlib.sha256(archive.read(inside)).digest() == hashlib.sha256(path.read_bytes()).digest()
-    assert not [name for name in names if name.startswith(("tests", "docs", "build")) or "checkpoints" in name]
+                assert (
+                    hashlib.sha256(archive.read(inside)).digest()
+                    == hashlib.sha256(path.read_bytes()).digest()
+                )
+    assert not [
+        name for name in names if name.startswith(("tests", "docs", "build")) or "checkpoints" in name
+    ]
 
 
 def test_every_package_of_the_checkout_is_in_the_wheel(wheel: Path) -> None:
