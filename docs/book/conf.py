@@ -73,14 +73,22 @@ def _block(writer, node: nodes.math_block) -> None:  # type: ignore[no-untyped-d
     raise nodes.SkipNode
 
 
+_COLON = "\ue000"
+"""Stands for a colon of an attribute's docstring while napoleon looks for a type before one."""
+
+
 def _read(app: Sphinx, what: str, name: str, thing: object, options: object, lines: list[str]) -> None:
     """Turns a docstring's single backquotes into literals, and keeps bars outside of them as they are."""
     if what in ("attribute", "data"):
-        lines.insert(0, "")  # or napoleon takes what stands before the first colon for a type
+        lines[:] = [line.replace(":", _COLON) for line in lines]
     parts = "\n".join(lines).split("`")
     parts[::2] = [part.replace("|", "\\|") for part in parts[::2]]
     parts[1::2] = [f"``{part}``" for part in parts[1::2]]
     lines[:] = re.sub(r"(?<=\w``)(?=\w)|(?<=[)\]}]``)(?=\w)", r"\\ ", "".join(parts)).split("\n")
+
+
+def _with_colons(app: Sphinx, what: str, name: str, thing: object, options: object, lines: list[str]) -> None:
+    lines[:] = [line.replace(_COLON, ":") for line in lines]
 
 
 def _short(app: Sphinx, what: str, name: str, thing: object, options: object, signature: str, returned: str):  # type: ignore[no-untyped-def]
@@ -95,4 +103,5 @@ def setup(app: Sphinx) -> None:
     """Registers the renderer of formulas and the reader of docstrings."""
     app.connect("autodoc-process-signature", _short)
     app.connect("autodoc-process-docstring", _read, priority=400)
+    app.connect("autodoc-process-docstring", _with_colons, priority=600)
     app.add_html_math_renderer("mathml", (_inline, None), (_block, None))

@@ -28,7 +28,8 @@ body { margin: 0; }
 section { min-height: 100vh; box-sizing: border-box; scroll-snap-align: start; padding: 5vmin 8vmin;
   break-after: page; display: flex; flex-direction: column; justify-content: center; }
 h1, h2 { line-height: 1.2; margin: 0 0 .5em; }
-img { max-width: 100%; max-height: 58vh; object-fit: contain; align-self: center; background: #fff; }
+img { max-width: 100%; max-height: 50vh; object-fit: contain; align-self: center; background: #fff; }
+math { font-family: "STIX Two Math", "Cambria Math", "Latin Modern Math", "DejaVu Math TeX Gyre", math; }
 math[display=block] { margin: .8em 0; font-size: 1.3em; }
 table { border-collapse: collapse; display: block; overflow-x: auto; }
 td, th { padding: .2em .8em; text-align: left; }
