@@ -10,6 +10,7 @@ from urllib.parse import unquote, urldefrag, urljoin
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+SECONDS = 180  # for a page to open on a busy machine
 PHONE = {"width": 390, "height": 844}
 LOOK = """() => ({
   title: document.title,
@@ -36,6 +37,7 @@ def _walk(browser: Any, base: str, pages: list[str], **settings: Any) -> dict[st
     """Opens every page; returns what is on it, with the faults of its console and its requests elsewhere."""
     context = browser.new_context(**settings)
     page = context.new_page()
+    page.set_default_timeout(SECONDS * 1000)
     faults: list[str] = []
     page.on("console", lambda m: faults.append(m.text) if m.type in ("error", "warning") else None)
     page.on("pageerror", lambda error: faults.append(str(error)))
@@ -112,6 +114,7 @@ def test_text_stands_out_from_the_ground(browser: Any, book: Path, served: str, 
     """Contrast of body text at least 7:1 (AAA), on a ground as the reader's system asks."""
     context = browser.new_context(color_scheme=scheme)
     page = context.new_page()
+    page.set_default_timeout(SECONDS * 1000)
     page.goto(served + "notebooks/01_head_profiling.html")
     colours = page.evaluate(
         """() => [getComputedStyle(document.querySelector('article p')).color,
@@ -127,8 +130,9 @@ def test_text_stands_out_from_the_ground(browser: Any, book: Path, served: str, 
 def test_search_finds_the_page_of_a_word(browser: Any, book: Path, served: str, base: str) -> None:
     address = served if base == "server" else book.as_uri() + "/"
     page = browser.new_page()
+    page.set_default_timeout(SECONDS * 1000)
     page.goto(address + "search.html?q=entropy")
-    page.wait_for_selector("#search-results li a", timeout=20_000)
+    page.wait_for_selector("#search-results li a")
     found = page.eval_on_selector_all("#search-results li a", "all => all.map(a => a.href)")
     page.close()
     assert any("01_head_profiling" in link for link in found)
@@ -145,6 +149,7 @@ def test_outputs_are_those_of_the_committed_notebooks(browser: Any, book: Path, 
             line for o in outputs if o["output_type"] == "stream" for line in "".join(o["text"]).split("\n")
         ]
         page = browser.new_page()
+        page.set_default_timeout(SECONDS * 1000)
         page.goto(f"{served}notebooks/{path.stem}.html")
         assert page.locator(".cell_output img").count() == pictures, path.stem
         shown = page.locator("article").first.inner_text()

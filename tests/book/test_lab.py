@@ -74,7 +74,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 def _wait_for(address: str, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + 300
     while time.monotonic() < deadline and process.poll() is None:
         try:
             urllib.request.urlopen(address, timeout=5).close()
@@ -86,15 +86,16 @@ def _wait_for(address: str, process: subprocess.Popen[bytes]) -> None:
 
 def test_notebook_00_runs_by_the_menu_of_jupyterlab(browser: Any, lab: str) -> None:
     page = browser.new_page(viewport={"width": 1280, "height": 900})
+    page.set_default_timeout(300_000)
     faults: list[str] = []
     page.on("pageerror", lambda error: faults.append(str(error)))
     page.goto(f"{lab}/lab/tree/{NOTEBOOK}")
-    page.wait_for_selector(".jp-Notebook .jp-CodeCell", timeout=90_000)
-    page.wait_for_selector(".jp-NotebookPanel-toolbar [data-status=idle]", state="attached", timeout=90_000)
+    page.wait_for_selector(".jp-Notebook .jp-CodeCell", timeout=300_000)
+    page.wait_for_selector(".jp-NotebookPanel-toolbar [data-status=idle]", state="attached", timeout=300_000)
     assert page.locator(".jp-OutputArea-output img").count() == 0
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
-    page.wait_for_function(DONE, timeout=300_000)
+    page.wait_for_function(DONE, timeout=900_000)
     if "LAB_SHOT" in os.environ:
         page.locator(".jp-OutputArea-output img").last.scroll_into_view_if_needed()
         page.screenshot(path=os.environ["LAB_SHOT"])
