@@ -27,7 +27,7 @@ def profile(
         str, typer.Option(help="Heads whose maps to keep: `all`, `none`, or as in `L3H2,L4H1`.")
     ] = "all",
     batch: Annotated[int, typer.Option(min=1, help="Samples in one forward pass.")] = 16,
-    device: Annotated[str, typer.Option(help="A torch device.")] = "cpu",
+    device: Annotated[str, typer.Option(help="A torch device, or `auto`.")] = "auto",
     precision: Annotated[str, typer.Option(help="`float32`, `bfloat16` or `float16`.")] = "float32",
     workers: Annotated[int | None, typer.Option(min=1, help="Dask workers on this machine.")] = None,
     scheduler: Annotated[

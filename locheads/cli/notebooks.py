@@ -59,7 +59,8 @@ def run(
         finished.append(one)
         if in_place:
             runner.refresh(one)
-    typer.echo("\n" + headlines.report(finished, world or named or outputs.SPECIMEN))
+    own = any(given.get(name, outputs.SPECIMEN) != outputs.SPECIMEN for name in ("model", "data"))
+    typer.echo("\n" + headlines.report(finished, world or named or outputs.SPECIMEN, own))
 
 
 def sweep(

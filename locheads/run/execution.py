@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -19,6 +21,7 @@ from traitlets import default
 from locheads.errors import LocheadsError
 from locheads.files import replacing
 from locheads.progress import HEADLESS
+from locheads.run.recorded import CHECKED
 
 
 class OwnKernel(AsyncKernelManager):
@@ -59,7 +62,7 @@ def execute(notebook: Path | str, executed: Path | str, parameters: dict[str, An
     """
     notebook, failure = Path(notebook), None
     os.environ[HEADLESS] = "1"
-    with replacing(executed) as partial:
+    with replacing(executed) as partial, _kernel_environment():
         try:
             _papermill(notebook, partial, parameters)
         except PapermillExecutionError as error:
@@ -68,6 +71,20 @@ def execute(notebook: Path | str, executed: Path | str, parameters: dict[str, An
             failure = f"{_last_started(partial)}: its kernel died, often for lack of memory"
     if failure:
         raise LocheadsError(f"{notebook.name} failed at {failure} (executed copy: {executed})")
+
+
+@contextmanager
+def _kernel_environment() -> Iterator[None]:
+    """Marks kernels as checked and gives them an empty IPython configuration: no start-up files of the user."""
+    with tempfile.TemporaryDirectory(prefix="locheads-ipython-") as empty:
+        wanted = {CHECKED: "1", "IPYTHONDIR": empty}
+        before = {name: os.environ.get(name) for name in wanted}
+        os.environ.update(wanted)
+        try:
+            yield
+        finally:
+            for name, value in before.items():
+                os.environ.pop(name) if value is None else os.environ.update({name: value})
 
 
 def _papermill(notebook: Path, executed: Path, parameters: dict[str, Any]) -> None:

@@ -68,7 +68,9 @@ def load_results(world: str, notebook: str) -> Results:
         raise LocheadsError(f"{path}: not there yet; run `{command}` first") from error
     except ValueError as error:
         raise LocheadsError(f"{path}: not JSON; remove it and run {notebook} again") from error
-    return dict(loaded)
+    if not isinstance(loaded, dict):
+        raise LocheadsError(f"{path}: not named numbers; remove it and run {notebook} again")
+    return loaded
 
 
 def save_figure(figure: Figure, world: str, name: str) -> list[Path]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import difflib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,29 @@ def check_parameters(parameters: Mapping[str, Any], takers: Declared) -> None:
                 )
 
 
+LEAST: dict[str, float] = {"k": 1, "samples": 0, "held_out": 0, "batch": 1, "seed": 0}
+"""Least value of the numbers that have one; 0 samples means all."""
+DTYPES = ("float32", "bfloat16", "float16")
+DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
+
+
+def check_ranges(parameters: Mapping[str, Any]) -> None:
+    """Refuses values out of the range that their parameter declares; None is left to its notebook.
+
+    Raises:
+        LocheadsError: At the first such value.
+    """
+    for name, least in LEAST.items():
+        value = parameters.get(name)
+        if isinstance(value, int | float) and not value >= least:
+            raise LocheadsError(f"'{name}' is {value}; give {least} or more")
+    device, dtype = parameters.get("device"), parameters.get("dtype")
+    if isinstance(device, str) and not DEVICE.fullmatch(device):
+        raise LocheadsError(f"'device' is '{device}'; give auto, cpu, mps, cuda or as in cuda:0")
+    if isinstance(dtype, str) and dtype not in (*DTYPES, "auto"):
+        raise LocheadsError(f"'dtype' is '{dtype}'; give one of {', '.join(DTYPES)}")
+
+
 def parse_assignments(assignments: Sequence[str], takers: Declared) -> dict[str, Any]:
     """Parses the parameters of a command line, each of the form `name=value`.
 
@@ -74,11 +98,13 @@ def parse_assignments(assignments: Sequence[str], takers: Declared) -> dict[str,
     Raises:
         LocheadsError: There is no `=`, or no name before it.
     """
-    parsed = {}
+    parsed: dict[str, Any] = {}
     for assignment in assignments:
         name, sign, text = assignment.partition("=")
         if not (sign and name):
             raise LocheadsError(f"parameter '{assignment}' is not of the form name=value")
+        if name in parsed:
+            raise LocheadsError(f"parameter '{name}' is given twice; give it once")
         defaults = [taker[name] for taker in takers.values() if name in taker]
         parsed[name] = text if any(isinstance(default, str) for default in defaults) else _literal(text)
     return parsed
@@ -100,11 +126,21 @@ def read_preset(name: Path | str, folder: Path | str) -> dict[str, Any]:
         known = ", ".join(sorted(path.stem for path in folder.glob("*.yaml"))) or "none"
         raise LocheadsError(f"no preset '{name}': neither a file nor one of {folder} ({known})")
     try:
-        loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+        text = path.read_text(encoding="utf-8")
+        node, loaded = yaml.compose(text, Loader=yaml.SafeLoader), yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError, OSError) as error:
         raise LocheadsError(f"{path}: not YAML; write `name: value`, one per line") from error
     if not isinstance(loaded, dict) or not all(isinstance(key, str) for key in loaded):
         raise LocheadsError(f"{path}: not a preset; write `name: value`, one per line")
+    names = [key.value for key, _ in node.value]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise LocheadsError(f"{path}: '{twice[0]}' is given twice; give it once")
+    for name, value in loaded.items():
+        items = value if isinstance(value, list) else [value]
+        if not all(item is None or isinstance(item, str | int | float) for item in items):
+            raise LocheadsError(
+                f"{path}: '{name}' is no text, number or list of them; quote it if it is text"
+            )
     return loaded
 
 

@@ -19,7 +19,7 @@ from typing import Any
 from locheads.errors import LocheadsError
 from locheads.run import outputs
 from locheads.run.outputs import SPECIMEN, Results, checked_world, load_results, results_path
-from locheads.run.parameters import check_parameters, declared, parse_assignments, read_preset
+from locheads.run.parameters import check_parameters, check_ranges, declared, parse_assignments, read_preset
 
 
 @dataclass(frozen=True)
@@ -97,6 +97,7 @@ def _checked(names: Sequence[str], given: Mapping[str, Any], world: str) -> dict
             f"no notebooks in {outputs.ROOT / 'notebooks'}; run from a clone, installed with pip install -e ."
         )
     takers = {path: declared(path) for path in paths}
+    check_ranges(given)
     check_parameters(given, {path.stem: taker for path, taker in takers.items()})
     changed = sorted({name for taker in takers.values() for name in _share(given, taker)})
     if changed and world == SPECIMEN:

@@ -8,7 +8,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from locheads.run import outputs
+from locheads.run import outputs, recorded
+from locheads.run.parameters import check_ranges
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -74,6 +75,7 @@ class Study:
     def save_results(self, values: Mapping[str, Any]) -> None:
         """Saves the notebook's named numbers; see `outputs.save_results`."""
         outputs.save_results(self.world, self.notebook, values)
+        recorded.record(self.world, self.notebook, self.parameters)
 
     def save_figure(self, figure: Figure, name: str) -> None:
         """Saves a figure as PNG and PDF; see `outputs.save_figure`."""
@@ -92,12 +94,15 @@ def open_study(notebook: str, parameters: Mapping[str, Any]) -> Study:
         parameters: Its parameters by name; a notebook gives its `globals()`.
 
     Raises:
-        LocheadsError: The model cannot be loaded, or the world is no plain name.
+        LocheadsError: The model cannot be loaded, a value is out of its range, or the world is no plain name.
     """
     from locheads.model.loading import load_lvlm
 
-    outputs.checked_world(parameters["world"])
+    check_ranges(parameters)
+    parameters = {**parameters, "world": recorded.world_of(notebook, parameters)}
     wanted = {name: parameters[name] for name in ("device", "dtype", "prompt", "revision")}
+    if parameters.get("query") is not None:
+        wanted["query"] = parameters["query"]
     lvlm = load_lvlm(parameters["model"], **wanted)
     print(f"{lvlm.name}: {lvlm.layers} layers of {lvlm.heads} heads, seed {parameters['seed']}", end="; ")
     print(f"torch {version('torch')}, transformers {version('transformers')}")
