@@ -1,17 +1,42 @@
-"""Writes files atomically: a reader sees the old file or the complete new one, never a part."""
+"""Opens regular files only; writes files atomically: a reader sees the old file or the complete new one."""
 
 from __future__ import annotations
 
 import errno
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from locheads.errors import LocheadsError
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
+
+
+def open_regular(path: Path | str) -> BinaryIO:
+    """Opens a file to read its bytes; a named pipe or a device, which could block for ever, is refused.
+
+    Raises:
+        LocheadsError: The path is a folder, pipe, socket or device, or no file can have such a name.
+        OSError: The file is missing or cannot be read.
+    """
+    try:
+        mode = os.stat(path).st_mode
+    except ValueError as error:  # a zero byte or half a surrogate pair
+        raise LocheadsError(f"{str(path)!a}: no file can have this name ({error})") from error
+    if not stat.S_ISREG(mode):
+        kind = "a folder" if stat.S_ISDIR(mode) else "a named pipe, socket or device"
+        raise LocheadsError(f"{path}: this is {kind}; give a regular file")
+    return open(path, "rb")
+
+
+def read_regular(path: Path | str) -> bytes:
+    """Reads all bytes of a regular file; errors are those of `open_regular`."""
+    with open_regular(path) as file:
+        return file.read()
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from locheads.errors import LocheadsError
-from locheads.files import replacing
+from locheads.files import read_regular, replacing
 
 
 def test_takes_the_place_of_the_old_file_only_at_the_end(tmp_path: Path) -> None:
@@ -63,3 +63,17 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 def test_other_errors_of_the_system_stay_what_they_are(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError), replacing(tmp_path / "never written"):
         pass
+
+
+def test_only_regular_files_are_opened(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"abc")
+    (tmp_path / "link").symlink_to(tmp_path / "a")
+    assert read_regular(tmp_path / "a") == read_regular(tmp_path / "link") == b"abc"
+    os.mkfifo(tmp_path / "pipe")
+    for name, kind in (("pipe", "named pipe"), (".", "a folder")):
+        with pytest.raises(LocheadsError, match=f"this is .*{kind}"):
+            read_regular(tmp_path / name)
+    with pytest.raises(LocheadsError, match="no file can have this name"):
+        read_regular("a\0b")
+    with pytest.raises(FileNotFoundError):
+        read_regular(tmp_path / "missing")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from locheads.data.samples import read_image
+from locheads.data.pictures import open_picture
 from locheads.errors import LocheadsError
 from locheads.files import replacing
 from locheads.method.grounding import Grounding, ground
@@ -38,7 +38,7 @@ def ground_file(
         raise LocheadsError(f"{output}: not a kind of picture; end its name in {', '.join(FORMATS)}")
     if not expression.strip():
         raise LocheadsError("the expression is empty; say what to find")
-    picture = read_image(image, "the picture to ground in")
+    picture = open_picture(image, "the picture to ground in")
     chosen = parse_heads(heads) if heads else selected_heads(model, world)
 
     from locheads import plotting

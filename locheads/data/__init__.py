@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from locheads.data.distinct import Distinct
 from locheads.data.hub import find_hub, read_hub
 from locheads.data.manifest import read_manifest
 from locheads.data.narratives import read_narratives
@@ -110,7 +111,8 @@ def read_samples(
 
     Raises:
         LocheadsError: The data set or split is unknown, the limit is below 1, the reader fails, a drawn
-            sample has a blank expression, a bad box or a bad mask (`Sample.checked`), or no sample is left.
+            sample has a blank expression, a bad box or a bad mask (`Sample.checked`), two drawn samples
+            have one id, or one image id but different pictures, or no sample is left.
     """
     if limit is not None and limit < 1:
         raise LocheadsError(f"limit = {limit}: at least one sample is needed")
@@ -122,7 +124,11 @@ def read_samples(
         chosen = np.sort(np.random.default_rng(seed).choice(len(samples), limit, replace=False)).tolist()
     if on_error == "skip":
         return _good(samples, chosen, f"{dataset} {split}")
-    return [samples[index].checked() for index in chosen]
+    distinct, good = Distinct(), list[Sample]()
+    for index in chosen:
+        good.append(samples[index].checked())
+        distinct.add(good[-1])
+    return good
 
 
 def _good(samples: LazySamples, chosen: Sequence[int], what: str) -> list[Sample]:
@@ -130,6 +136,7 @@ def _good(samples: LazySamples, chosen: Sequence[int], what: str) -> list[Sample
     good: list[Sample] = []
     bad: list[str] = []
     decoded: set[tuple[Path, tuple[int, int]]] = set()
+    distinct = Distinct()
     for index in chosen:
         try:
             sample = samples[index].checked()
@@ -137,6 +144,7 @@ def _good(samples: LazySamples, chosen: Sequence[int], what: str) -> list[Sample
             if picture not in decoded:
                 _ = sample.image
             decoded.add(picture)
+            distinct.add(sample)
             good.append(sample)
         except LocheadsError as error:
             bad.append(str(error))

@@ -13,7 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from locheads.data.samples import Box, Sample, encode_mask
+from locheads.data.masks import encode_mask
+from locheads.data.samples import Sample
+from locheads.data.values import Box
 from locheads.method.geometry import Window
 
 Region = tuple[int, int, int, int]

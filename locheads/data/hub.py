@@ -16,15 +16,17 @@ so the mask of an object in several parts is incomplete.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from locheads.data.refcoco import IMAGES, SPLIT_BY, coco_sample, explaining
-from locheads.data.samples import LazySamples, Sample, read_size
+from locheads.data import values
+from locheads.data.pictures import picture_size
+from locheads.data.refcoco import IMAGES, SPLIT_BY, coco_sample, explaining, sentence_of
+from locheads.data.samples import LazySamples, Sample
+from locheads.data.strict_json import parse_json
 from locheads.errors import LocheadsError
 
 if TYPE_CHECKING:
@@ -94,8 +96,8 @@ def read_hub(
     rows = _load(place, name)
     if owner == "lmms-lab":
         rows, prefix = _undecoded(rows), f"{dataset}-lmms-{split}"
-        counts = map(len, rows["answer"][:])
-        items = [(row, number) for row, count in enumerate(counts) for number in range(count)]
+        counts = (len(one or ()) for one in rows["answer"][:])
+        items = [(row, number) for row, count in enumerate(counts) for number in range(max(1, count))]
         return LazySamples(items, partial(_row_with_image, rows, Path(place) / "data" / name, prefix))
     folder = (
         (Path(images) if images else None)
@@ -105,8 +107,8 @@ def read_hub(
     if folder is None and not Path(place).exists():
         raise LocheadsError(f"{place}: its rows hold no images; give COCO's train2014 images as `images`")
     prefix = f"{dataset}-{SPLIT_BY[dataset]}"
-    counts = map(len, rows["sentences"][:])
-    items = [(row, number) for row, count in enumerate(counts) for number in range(count)]
+    counts = (len(one or ()) for one in rows["sentences"][:])
+    items = [(row, number) for row, count in enumerate(counts) for number in range(max(1, count))]
     return LazySamples(
         items, partial(_row_of_coco, rows, place, folder or Path(place).parent / IMAGES, prefix)
     )
@@ -145,30 +147,28 @@ def _undecoded(rows: Dataset) -> Dataset:
 def _row_of_coco(rows: Dataset, place: str, folder: Path, prefix: str, item: tuple[int, int]) -> Sample:
     row = rows[item[0]]
     with explaining(Path(place), row):
-        sentence = row["sentences"][item[1]]
-        sample_id = f"{prefix}-{sentence['sent_id']}"
-        annotation, image = json.loads(row["raw_anns"]), json.loads(row["raw_image_info"])
-        return coco_sample(sample_id, sentence["sent"], annotation, image, folder)
+        annotation, image = parse_json(row["raw_anns"]), parse_json(row["raw_image_info"])
+        return coco_sample(sentence_of(row, item[1]), annotation, image, folder, prefix)
 
 
 def _row_with_image(rows: Dataset, folder: Path, prefix: str, item: tuple[int, int]) -> Sample:
     number, answer = item
     row, sample_id = rows[number], f"{prefix}-{number}-{answer}"
-    path = folder / row["file_name"]
     try:
-        x, y, width, height = row["bbox"]
+        path = values.inside(folder, row["file_name"])
+        polygon = values.items(row["segmentation"], "segmentation")
         return Sample(
             sample_id=sample_id,
             image_path=path,
             image_id=_image_id(path),
-            expression=row["answer"][answer],
-            size=read_size(path, f"sample {sample_id}", row["image"]["bytes"]),
-            box=(x, y, x + width, y + height),
-            segmentation=[row["segmentation"]],
+            expression=values.text(row["answer"][answer], "the answer"),
+            size=picture_size(path, f"sample {sample_id}", row["image"]["bytes"]),
+            box=values.xywh_box(row["bbox"]),
+            segmentation=[polygon],
             stored=partial(_bytes_of, rows, number),
         )
-    except (KeyError, TypeError, ValueError) as error:
-        raise LocheadsError(f"{folder}, row {number}: malformed ({error!r})") from error
+    except values.MALFORMED as error:
+        raise LocheadsError(f"{folder}, row {number}: malformed ({values.reason(error)})") from error
 
 
 def _image_id(path: Path) -> str:

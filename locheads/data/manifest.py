@@ -6,10 +6,11 @@ One sample per line; only `image` and `expression` are needed:
 
     {"image": "photos/3.jpg", "expression": "the dog", "box": [x0, y0, x1, y1], "mask": "masks/3.png"}
 
-`image` is relative to the folder of the list. `box` is half-open xyxy in pixels; default: around the mask.
-`mask` is COCO RLE, a list of COCO polygons, or an image file that is 0 where the object is not.
-`write_manifest` adds `id`, `dataset`, `split`, `size`, and `sha256` of the image file; lines of another data
-set or split are skipped.
+`image` is relative to the folder of the list. `box` is half-open xyxy in pixels of the image as it is shown
+(`locheads.data.pictures`); default: around the mask. `mask` is COCO RLE, a list of COCO polygons, or an
+image file by the rules of `locheads.data.mask_files`. Ids are texts or whole numbers. `write_manifest` adds
+`id`, `dataset`, `split`, `size`, and `sha256` of the image file; lines of another data set or split are
+skipped.
 """
 
 from __future__ import annotations
@@ -17,30 +18,30 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from PIL import Image
-
-from locheads.data.samples import (
-    Box,
-    LazySamples,
-    Sample,
-    Segmentation,
-    decode_mask,
-    encode_mask,
-    read_size,
-    tight_box,
-)
+from locheads.data import values
+from locheads.data.mask_files import read_mask_file
+from locheads.data.masks import Segmentation, decode_mask, encode_mask, tight_box
+from locheads.data.pictures import picture_bytes, picture_size
+from locheads.data.samples import LazySamples, Sample
+from locheads.data.strict_json import json_lines
+from locheads.data.values import Box
 from locheads.errors import LocheadsError
 from locheads.files import replacing
 
-_KEPT = ("ignored", "is_sentence", "phrase", "is_plural", "is_thing")
-"""Fields of a sample that are written unchanged, if the data set has them."""
+_KEPT: dict[str, Callable[[Any], Any]] = {
+    "ignored": values.segmentation,
+    "is_sentence": partial(values.truth, what="is_sentence"),
+    "phrase": partial(values.text, what="the phrase"),
+    "is_plural": partial(values.truth, what="is_plural"),
+    "is_thing": partial(values.truth, what="is_thing"),
+}
+"""Fields that are written unchanged, if the data set has them, and how each is checked when read."""
 
 
 def read_manifest(path: Path | str, dataset: str, split: str) -> LazySamples:
@@ -53,12 +54,15 @@ def read_manifest(path: Path | str, dataset: str, split: str) -> LazySamples:
     path = Path(path)
     lines = [
         (number, line)
-        for number, line in _lines(path)
+        for number, line in json_lines(path)
         if line.get("dataset", dataset) == dataset and line.get("split", split) == split
     ]
     if not lines:
-        there = sorted({f"{line.get('dataset')} {line.get('split')}" for _, line in _lines(path)})
-        raise LocheadsError(f"{path}: no sample of {dataset} {split}; there are {', '.join(there) or 'none'}")
+        there = values.listed(
+            " ".join(values.listed([line.get(key)]) for key in ("dataset", "split"))
+            for _, line in json_lines(path)
+        )
+        raise LocheadsError(f"{path}: no sample of {dataset} {split}; there are {there}")
     return LazySamples(lines, partial(_sample, path))
 
 
@@ -68,16 +72,18 @@ def write_manifest(samples: Sequence[Sample], path: Path | str, dataset: str, sp
     Raises:
         LocheadsError: An image is missing, or the list cannot be written.
     """
-    path = Path(path)
+    path, saved = Path(path), dict[str, str]()
     with replacing(path) as partial_file, partial_file.open("w", encoding="utf-8") as file:
         for sample in samples:
             content = sample.encoded_image
-            image = sample.image_path
+            image, digest = sample.image_path, hashlib.sha256(content).hexdigest()
             if sample.stored:
-                image = path.with_suffix(".images") / sample.image_path.name
+                image = path.with_suffix(".images") / image.name
+                if saved.setdefault(image.name, digest) != digest:  # such as two cuts of one picture
+                    image = image.with_stem(f"{image.stem}-{digest[:12]}")
                 with replacing(image) as part:
                     part.write_bytes(content)
-            line = {**_entry(sample, dataset, split), "sha256": hashlib.sha256(content).hexdigest()}
+            line = {**_entry(sample, dataset, split), "sha256": digest}
             place = Path(os.path.relpath(image.resolve(), path.parent.resolve())).as_posix()
             file.write(json.dumps({"id": line.pop("id"), "image": place, **line}, ensure_ascii=False) + "\n")
 
@@ -89,7 +95,7 @@ def check_images(path: Path | str) -> int:
         LocheadsError: An image is missing or differs, or a line has no hash.
     """
     path, seen = Path(path), dict[str, str]()
-    for number, line in _lines(path):
+    for number, line in json_lines(path):
         with _explaining(path, number):
             image, wanted = path.parent / line["image"], line.get("sha256")
             if wanted is None:
@@ -108,7 +114,7 @@ def check_samples(path: Path | str, samples: Sequence[Sample]) -> int:
         LocheadsError: Number, id, expression, box, mask or image differ.
     """
     path = Path(path)
-    lines = list(_lines(path))
+    lines = list(json_lines(path))
     for (number, line), sample in zip(lines, samples, strict=False):
         here = _entry(sample, line.get("dataset", ""), line.get("split", ""))
         for key in ("id", "expression", "box", "mask"):
@@ -144,73 +150,50 @@ def _entry(sample: Sample, dataset: str, split: str) -> dict[str, Any]:
     return dict(json.loads(json.dumps({key: value for key, value in values.items() if value is not None})))
 
 
-def _lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yields the lines that are not blank, numbered from 1."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise LocheadsError(f"{path}: cannot be read ({error.strerror})") from error
-    except UnicodeDecodeError as error:
-        raise LocheadsError(f"{path}: not a list of samples in UTF-8 ({error})") from error
-    for number, line in enumerate(text.splitlines(), 1):
-        if line.strip():
-            with _explaining(path, number):
-                yield number, dict(json.loads(line))
-
-
 @contextmanager
 def _explaining(path: Path, number: int) -> Iterator[None]:
     try:
         yield
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except values.MALFORMED as error:
         raise LocheadsError(
-            f"{path}, line {number}: not a sample ({error!r}); a line needs image and expression"
+            f"{path}, line {number}: not a sample ({values.reason(error)}); a line needs image and expression"
         ) from error
 
 
 def _sample(path: Path, item: tuple[int, dict[str, Any]]) -> Sample:
     number, line = item
     with _explaining(path, number):
-        image = path.parent / line["image"]
+        name = values.name(line["image"], "image")
+        image = path.parent / name
         owner = f"{path.name}, line {number}"
-        width, height = line["size"] if "size" in line else read_size(image, owner)
+        size = values.size(line["size"]) if "size" in line else picture_size(image, owner)
         segmentation = _segmentation(line.get("mask"), path.parent, owner)
         return Sample(
-            sample_id=str(line.get("id", f"{path.stem}-{number}")),
+            sample_id=values.identifier(line.get("id", f"{path.stem}-{number}"), "id"),
             image_path=image,
-            image_id=str(line.get("image_id", line["image"])),
-            expression=line["expression"],
-            size=(int(width), int(height)),
-            box=_box(line.get("box"), segmentation, (int(width), int(height))),
+            image_id=values.identifier(line.get("image_id", name), "image_id"),
+            expression=values.text(line["expression"], "the expression"),
+            size=size,
+            box=_box(line.get("box"), segmentation, size),
             segmentation=segmentation,
-            **{key: line[key] for key in _KEPT if key in line},
+            **{key: check(line[key]) for key, check in _KEPT.items() if key in line},
         )
 
 
 def _segmentation(mask: Any, folder: Path, owner: str) -> Segmentation | None:
-    if not isinstance(mask, str):
-        return mask
-    try:
-        with Image.open(folder / mask) as picture:
-            return encode_mask(np.asarray(picture.convert("L")) > 0)
-    except (OSError, SyntaxError) as error:
-        raise LocheadsError(f"{folder / mask}: the mask cannot be read ({owner})") from error
+    if isinstance(mask, str):
+        return encode_mask(read_mask_file(folder / values.name(mask, "mask"), owner))
+    return None if mask is None else values.segmentation(mask)
 
 
 def _box(box: Any, segmentation: Segmentation | None, size: tuple[int, int]) -> Box | None:
-    if box is None:
-        return None if segmentation is None else tight_box(decode_mask(segmentation, size))
-    x0, y0, x1, y1 = map(float, box)
-    return x0, y0, x1, y1
+    if box is not None:
+        return values.box(box)
+    return None if segmentation is None else tight_box(decode_mask(segmentation, size))
 
 
 def _hash_of(image: Path, path: Path, number: int) -> str:
-    try:
-        return hashlib.sha256(image.read_bytes()).hexdigest()
-    except OSError as error:
-        raise LocheadsError(
-            f"{image}: no such image ({path}, line {number}); put the list beside its data"
-        ) from error
+    return hashlib.sha256(picture_bytes(image, f"{path}, line {number}")).hexdigest()
 
 
 def _differs(where: str, image: Path, wanted: object, found: str) -> LocheadsError:

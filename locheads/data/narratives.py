@@ -15,7 +15,6 @@ phrase and attends to the preceding caption, as in F-LMM. Its mask is the union 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -24,9 +23,12 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Int
-from PIL import Image
 
-from locheads.data.samples import LazySamples, Sample, encode_mask, tight_box
+from locheads.data import values
+from locheads.data.mask_files import open_lossless
+from locheads.data.masks import encode_mask, tight_box
+from locheads.data.samples import LazySamples, Sample
+from locheads.data.strict_json import load_json
 from locheads.errors import LocheadsError
 
 SPLITS = ("train", "val")
@@ -65,9 +67,11 @@ def read_narratives(data: Path | str, split: str, images: Path | str | None = No
     narratives_file = folder / f"png_coco_{year}.json"
     narratives = _load(narratives_file)
     try:
-        phrases = [phrase for item in enumerate(narratives) for phrase in _phrases(*item)]
-    except (KeyError, TypeError, ValueError) as error:
-        raise LocheadsError(f"{narratives_file}: not PNG's narratives ({error!r}); fetch it again") from error
+        listed = enumerate(values.items(narratives, "the file"))
+        phrases = [phrase for item in listed for phrase in _phrases(*item)]
+    except values.MALFORMED as error:
+        reason = values.reason(error)
+        raise LocheadsError(f"{narratives_file}: not PNG's narratives ({reason}); fetch it again") from error
     masks = _first(folder / "panoptic_segmentation" / year, folder / f"panoptic_{year}")
     pictures = Path(images) if images else _first(root / "images" / year, root / year)
     panoptic = _Panoptic(folder / f"panoptic_{year}.json", masks, pictures)
@@ -85,27 +89,27 @@ def _first(*places: Path) -> Path:
 
 def _load(path: Path) -> Any:
     try:
-        return json.loads(path.read_bytes())
+        return load_json(path, "JSON")
     except OSError as error:
         raise LocheadsError(f"{path}: cannot be read ({error.strerror}); fetch the file") from error
-    except ValueError as error:
-        raise LocheadsError(f"{path}: not JSON ({error}); fetch the file again") from error
 
 
 def _phrases(number: int, narrative: dict[str, Any]) -> Iterator[_Phrase]:
     """Yields the phrases with a mask, each with the caption up to its end."""
-    utterances = [segment["utterance"].strip() for segment in narrative["segments"]]
-    contexts = _contexts(narrative["caption"], utterances)
-    for index, segment in enumerate(narrative["segments"]):
-        if segment["segment_ids"]:
+    segments = [values.fields(one, "a segment") for one in values.items(narrative["segments"], "segments")]
+    utterances = [values.text(segment["utterance"], "an utterance").strip() for segment in segments]
+    contexts = _contexts(values.text(narrative["caption"], "the caption"), utterances)
+    for index, segment in enumerate(segments):
+        ids = values.items(segment["segment_ids"], "segment_ids")
+        if ids:
             yield _Phrase(
                 number,
                 index,
-                int(narrative["image_id"]),
+                int(values.identifier(narrative["image_id"], "image_id")),
                 contexts[index],
                 utterances[index],
-                tuple(map(int, segment["segment_ids"])),
-                bool(segment["plural"]),
+                tuple(int(values.identifier(one, "a segment id")) for one in ids),
+                values.truth(segment["plural"], "plural"),
             )
 
 
@@ -128,29 +132,34 @@ class _Panoptic:
         self.path, self.masks, self.pictures = path, masks, images
         content = _load(path)
         try:
-            self.images = {entry["id"]: entry for entry in content["images"]}
-            self.annotations = {entry["image_id"]: entry for entry in content["annotations"]}
-            self.is_thing = {entry["id"]: bool(entry["isthing"]) for entry in content["categories"]}
-        except (KeyError, TypeError) as error:
+            self.images = values.by_id(content["images"], "id", "images")
+            self.annotations = values.by_id(content["annotations"], "image_id", "annotations")
+            categories = values.by_id(content["categories"], "id", "categories")
+            self.is_thing = {key: values.truth(one["isthing"], "isthing") for key, one in categories.items()}
+        except values.MALFORMED as error:
+            reason = values.reason(error)
             raise LocheadsError(
-                f"{path}: not COCO's panoptic annotations ({error!r}); fetch it again"
+                f"{path}: not COCO's panoptic annotations ({reason}); fetch it again"
             ) from error
 
     def sample(self, phrase: _Phrase, prefix: str) -> Sample:
         sample_id = f"{prefix}-{phrase.narrative}-{phrase.segment}"
         try:
             image, annotation = self.images[phrase.image_id], self.annotations[phrase.image_id]
-            categories = {entry["id"]: entry["category_id"] for entry in annotation["segments_info"]}
-            is_thing = any(self.is_thing[categories[one]] for one in phrase.ids)
-            file, size = self.masks / annotation["file_name"], (image["width"], image["height"])
-        except (KeyError, TypeError) as error:
+            segments = values.by_id(annotation["segments_info"], "id", "segments_info")
+            is_thing = [self.is_thing[segments[one]["category_id"]] for one in phrase.ids]
+            file = values.inside(self.masks, annotation["file_name"])
+            picture = values.inside(self.pictures, image["file_name"])
+            size = values.size([image["width"], image["height"]])
+        except values.MALFORMED as error:
+            reason = values.reason(error)
             raise LocheadsError(
-                f"{self.path}, sample {sample_id}: its image or segment is missing ({error!r})"
+                f"{self.path}, sample {sample_id}: its image or segment is missing or malformed ({reason})"
             ) from error
         mask = np.isin(segment_ids(file), phrase.ids)
         return Sample(
             sample_id=sample_id,
-            image_path=self.pictures / image["file_name"],
+            image_path=picture,
             image_id=str(phrase.image_id),
             expression=phrase.context,
             size=size,
@@ -158,7 +167,7 @@ class _Panoptic:
             segmentation=encode_mask(mask),
             phrase=phrase.utterance,
             is_plural=phrase.is_plural,
-            is_thing=is_thing,
+            is_thing=any(is_thing),
         )
 
 
@@ -169,9 +178,7 @@ def segment_ids(path: Path | str) -> Int[np.ndarray, "height width"]:
     Raises:
         LocheadsError: The file is missing or does not decode.
     """
-    try:
-        with Image.open(path) as picture:
-            colours = np.asarray(picture.convert("RGB"), np.int64)
-    except (OSError, SyntaxError, ValueError) as error:
-        raise LocheadsError(f"{path}: the masks cannot be read ({error}); fetch the file again") from error
-    return colours @ np.array([1, 256, 256**2])
+    picture = open_lossless(path, "the masks of a panoptic image")
+    if picture.mode != "RGB":
+        raise LocheadsError(f"{path}: masks of Pillow's mode {picture.mode!r}, not RGB; fetch the file again")
+    return np.asarray(picture, np.int64) @ np.array([1, 256, 256**2])

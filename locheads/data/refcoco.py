@@ -13,43 +13,21 @@ Paper, section 5.1: RefCOCO and RefCOCO+ in the splits of UNC, RefCOCOg in those
 
 from __future__ import annotations
 
-import json
-import pickle
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from locheads.data.samples import Box, LazySamples, Sample
+from locheads.data import values
+from locheads.data.plain_pickle import load_plain_pickle
+from locheads.data.samples import LazySamples, Sample
+from locheads.data.strict_json import load_json
+from locheads.data.values import Box
 from locheads.errors import LocheadsError
 
 SPLIT_BY = {"refcoco": "unc", "refcoco+": "unc", "refcocog": "umd"}
 """Data set → author of the splits that the paper reports."""
 IMAGES = Path("images/mscoco/images/train2014")
-
-
-class _PlainUnpickler(pickle.Unpickler):
-    """Unpickles containers and scalars; refuses everything that needs an import."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        if module in ("builtins", "__builtin__") and name in ("set", "frozenset"):
-            return {"set": set, "frozenset": frozenset}[name]
-        raise pickle.UnpicklingError(f"it asks for {module}.{name}")
-
-
-def load_plain_pickle(path: Path | str) -> Any:
-    """Loads a pickle of plain containers and scalars; text of Python 2 is decoded as latin-1.
-
-    Raises:
-        LocheadsError: The file is missing, damaged, or contains anything but plain data.
-    """
-    try:
-        with open(path, "rb") as file:
-            return _PlainUnpickler(file, encoding="latin1").load()
-    except OSError as error:
-        raise _unreadable(path, error) from error
-    except Exception as error:  # a damaged pickle may raise almost any exception
-        raise LocheadsError(f"{path}: not a pickle of plain data ({error}); fetch the file again") from error
 
 
 def read_refcoco(
@@ -77,20 +55,22 @@ def read_refcoco(
     references = _references(path)
     chosen = [ref for ref in references if ref["split"] == split]
     if not chosen:
-        there = ", ".join(sorted({str(ref["split"]) for ref in references})) or "none"
+        there = values.listed(ref["split"] for ref in references)
         raise LocheadsError(f"{path}: no split {split!r}; there are {there}")
     instances = _Instances(Path(root) / dataset / "instances.json")
     folder = Path(images) if images else Path(root) / IMAGES
 
-    def make(item: tuple[dict[str, Any], dict[str, Any]]) -> Sample:
+    def make(item: tuple[dict[str, Any], int]) -> Sample:
         with explaining(path, item[0]):
             return _sample(*item, instances, folder, f"{dataset}-{split_by}")
 
-    items = []
-    for ref in chosen:
-        with explaining(path, ref):
-            items += [(ref, sentence) for sentence in ref["sentences"]]
-    return LazySamples(items, make)
+    return LazySamples([(ref, number) for ref in chosen for number in range(_count(ref))], make)
+
+
+def _count(ref: dict[str, Any]) -> int:
+    """Counts the sentences of a reference; a bad list counts as one, which is refused when it is read."""
+    sentences = ref.get("sentences")
+    return max(1, len(sentences)) if isinstance(sentences, list) else 1
 
 
 @contextmanager
@@ -98,8 +78,9 @@ def explaining(path: Path, ref: dict[str, Any]) -> Iterator[None]:
     """Converts exceptions from a malformed reference into an error that names file and reference."""
     try:
         yield
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise LocheadsError(f"{path}: reference {ref.get('ref_id')} is malformed ({error!r})") from error
+    except values.MALFORMED as error:
+        name = values.shown(ref.get("ref_id"))
+        raise LocheadsError(f"{path}: reference {name} is malformed ({values.reason(error)})") from error
 
 
 def read_objects(root: Path | str, dataset: str) -> dict[str, list[Box]]:
@@ -114,12 +95,14 @@ def read_objects(root: Path | str, dataset: str) -> dict[str, list[Box]]:
     boxes: dict[str, list[Box]] = {}
     for number, annotation in _Instances(path).annotations.items():
         try:
-            x, y, width, height = map(float, annotation["bbox"])
-            image = boxes.setdefault(str(annotation["image_id"]), [])
-        except (KeyError, TypeError, ValueError) as error:
-            raise LocheadsError(f"{path}: annotation {number} is malformed ({error!r})") from error
-        if not annotation.get("iscrowd"):
-            image.append((x, y, x + width, y + height))
+            found = values.xywh_box(annotation["bbox"])
+            image = boxes.setdefault(values.identifier(annotation["image_id"], "image_id"), [])
+            crowd = values.truth(annotation.get("iscrowd", 0), "iscrowd")
+        except values.MALFORMED as error:
+            name = values.shown(number)
+            raise LocheadsError(f"{path}: annotation {name} is malformed ({values.reason(error)})") from error
+        if not crowd:
+            image.append(found)
     return boxes
 
 
@@ -128,42 +111,59 @@ class _Instances:
 
     def __init__(self, path: Path) -> None:
         try:
-            content = json.loads(path.read_bytes())
-            self.images = {entry["id"]: entry for entry in content["images"]}
-            self.annotations = {entry["id"]: entry for entry in content["annotations"]}
+            content = load_json(path, "COCO annotations")
+            self.images = values.by_id(content["images"], "id", "images")
+            self.annotations = values.by_id(content["annotations"], "id", "annotations")
         except OSError as error:
             raise _unreadable(path, error) from error
-        except (KeyError, TypeError, ValueError) as error:
-            raise LocheadsError(f"{path}: not COCO annotations ({error!r}); fetch the file again") from error
+        except values.MALFORMED as error:
+            reason = values.reason(error)
+            raise LocheadsError(f"{path}: not COCO annotations ({reason}); fetch the file again") from error
 
 
 def _references(path: Path) -> list[dict[str, Any]]:
-    references = load_plain_pickle(path)
+    try:
+        references = load_plain_pickle(path)
+    except OSError as error:
+        raise _unreadable(path, error) from error
     if not isinstance(references, list) or not all(isinstance(r, dict) and "split" in r for r in references):
         raise LocheadsError(f"{path}: not a list of references with a split each; fetch the file again")
     return references
 
 
-def _sample(
-    ref: dict[str, Any], sentence: dict[str, Any], instances: _Instances, folder: Path, prefix: str
-) -> Sample:
+def _sample(ref: dict[str, Any], number: int, instances: _Instances, folder: Path, prefix: str) -> Sample:
     annotation, image = instances.annotations[ref["ann_id"]], instances.images[ref["image_id"]]
-    return coco_sample(f"{prefix}-{sentence['sent_id']}", sentence["sent"], annotation, image, folder)
+    return coco_sample(sentence_of(ref, number), annotation, image, folder, prefix)
+
+
+def sentence_of(ref: dict[str, Any], number: int) -> dict[str, Any]:
+    """Returns one sentence of a reference; ValueError where there is none."""
+    sentences = values.items(ref["sentences"], "sentences")
+    if not sentences:
+        raise ValueError("it has no sentences")
+    return values.fields(sentences[number], "a sentence")
 
 
 def coco_sample(
-    sample_id: str, expression: str, annotation: dict[str, Any], image: dict[str, Any], folder: Path
+    sentence: dict[str, Any], annotation: dict[str, Any], image: dict[str, Any], folder: Path, prefix: str
 ) -> Sample:
-    """Builds a sample from COCO's entries of an object (its box is xywh) and its image."""
-    x, y, width, height = map(float, annotation["bbox"])
+    """Builds a sample from a sentence and COCO's entries of its object (whose box is xywh) and image.
+
+    Raises:
+        ValueError: The object is of another image, a value has another type than COCO's, a number is not
+            finite, or the file name leads out of the folder. Other errors of missing entries are
+            `values.MALFORMED`.
+    """
+    if annotation.get("image_id", image["id"]) != image["id"]:
+        raise ValueError(f"its object is of image {values.shown(annotation['image_id'])}")
     return Sample(
-        sample_id=sample_id,
-        image_path=folder / image["file_name"],
-        image_id=str(image["id"]),
-        expression=expression,
-        size=(int(image["width"]), int(image["height"])),
-        box=(x, y, x + width, y + height),
-        segmentation=annotation["segmentation"],
+        sample_id=f"{prefix}-{values.identifier(sentence['sent_id'], 'sent_id')}",
+        image_path=values.inside(folder, image["file_name"]),
+        image_id=values.identifier(image["id"], "the id of its image"),
+        expression=values.text(sentence["sent"], "the sentence"),
+        size=values.size([image["width"], image["height"]]),
+        box=values.xywh_box(annotation["bbox"]),
+        segmentation=values.segmentation(annotation["segmentation"]),
     )
 
 

@@ -8,26 +8,27 @@ file format. Boxes are xyxy in pixels of the original image, half-open; masks ar
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Bool
 from PIL import Image
-from pycocotools import mask as coco
 
+from locheads.data import values
+from locheads.data.masks import Segmentation, areas, decode_mask, encode_mask, mask_area, tight_box
+from locheads.data.pictures import open_picture, picture_bytes
+from locheads.data.values import Box
 from locheads.errors import LocheadsError
 
-Box = tuple[float, float, float, float]
-Segmentation = Sequence[Sequence[int | float]] | Mapping[str, Any]
-"""COCO style: polygons `[[x0, y0, x1, y1, …], …]`, or RLE `{"size": [h, w], "counts": …}`."""
+__all__ = ["Box", "LazySamples", "Sample", "by_image", "decode_mask", "encode_mask", "tight_box", "true_mask"]
 
 BOX_SLACK = 1.0
 """Pixels by which a published box may stick out of its image (COCO rounds its boxes)."""
+MASK_IN_BOX = 0.5
+"""The least share of a mask that lies inside its box: with less, one of them is of another object."""
 
 
 @dataclass(frozen=True)
@@ -72,18 +73,21 @@ class Sample:
         Raises:
             LocheadsError: The file is missing or unreadable.
         """
-        return self.stored() if self.stored else _bytes_of(self.image_path, self._owner)
+        return self.stored() if self.stored else picture_bytes(self.image_path, self._owner)
 
     @property
     def image(self) -> Image.Image:
-        """Reads the image in RGB, as stored (no EXIF rotation: annotations refer to the stored pixels).
+        """Reads the image in RGB, by the rules of `locheads.data.pictures`: turned as its EXIF data say.
 
         Raises:
             LocheadsError: The file is missing, does not decode, or has another size than annotated.
         """
-        picture = read_image(self.image_path, self._owner, self.stored() if self.stored else None)
+        picture = open_picture(self.image_path, self._owner, self.stored() if self.stored else None)
         if picture.size != tuple(self.size):
-            raise self._wrong(f"the image is {picture.size} and not, as annotated, {tuple(self.size)} pixels")
+            turned = ", turned as its EXIF data say" if picture.size == tuple(self.size)[::-1] else ""
+            raise self._wrong(
+                f"the image is {picture.size}{turned} and not, as annotated, {tuple(self.size)} pixels"
+            )
         return picture
 
     @property
@@ -100,38 +104,37 @@ class Sample:
         """Checks the annotations and returns the sample itself (the image is not opened).
 
         Raises:
-            LocheadsError: Blank expression, empty box, box outside the image (by more than
-                `BOX_SLACK`), malformed or empty mask.
+            LocheadsError: The expression is no text or blank, the size is not that of an image, the box is
+                empty or outside the image (by more than `BOX_SLACK`), a mask is malformed or empty, or less
+                than `MASK_IN_BOX` of it lies inside the box.
         """
-        if not self.expression.strip():
-            raise self._wrong("the expression is empty")
-        if self.box is not None:
-            self._check_box(self.box)
-        if self.segmentation is not None:
-            self._check_mask(self.segmentation)
+        try:
+            if not values.text(self.expression, "the expression").strip():
+                raise ValueError("the expression is empty")
+            values.size(self.size)
+            if self.box is not None:
+                _check_box(values.box(self.box), self.size)
+            if self.segmentation is not None:
+                self._check_mask(self.segmentation)
+            if self.ignored is not None:
+                mask_area(self.ignored, self.size)
+        except (TypeError, ValueError) as error:
+            raise self._wrong(values.reason(error)) from error
         return self
 
-    def _check_box(self, box: Box) -> None:
-        x0, y0, x1, y1 = box
-        width, height = self.size
-        if not (x0 < x1 and y0 < y1):
-            raise self._wrong(f"the box {box} (xyxy) is empty")
-        if min(x0, y0) < -BOX_SLACK or x1 > width + BOX_SLACK or y1 > height + BOX_SLACK:
-            raise self._wrong(f"the box {box} (xyxy) lies outside the image of {width} × {height} pixels")
-
     def _check_mask(self, segmentation: Segmentation) -> None:
-        try:
-            area = coco.area(_rle(segmentation, *self.size))
-        except ValueError as error:
-            raise self._wrong(str(error)) from error
-        if not area:
-            raise self._wrong("the mask is empty")
+        width, height = map(float, self.size)
+        whole, inside = areas(segmentation, self.box or (0.0, 0.0, width, height), self.size)
+        if not whole:
+            raise ValueError("the mask is empty")
+        if inside < MASK_IN_BOX * whole:
+            raise ValueError(f"only {inside / whole:.0%} of the mask lies inside the box {self.box} (xyxy)")
 
     def _decoded(self, segmentation: Segmentation) -> np.ndarray:
         try:
             return decode_mask(segmentation, self.size)
-        except ValueError as error:
-            raise self._wrong(str(error)) from error
+        except (TypeError, ValueError) as error:
+            raise self._wrong(values.reason(error)) from error
 
     @property
     def _owner(self) -> str:
@@ -165,90 +168,13 @@ class LazySamples:
         return map(self.make, self.items)
 
 
-def read_image(path: Path | str, owner: str, content: bytes | None = None) -> Image.Image:
-    """Reads an image in RGB, fully decoded.
-
-    Args:
-        path: The file.
-        owner: The sample or purpose of the image, for messages.
-        content: The encoded image, if `path` is only its name.
-
-    Raises:
-        LocheadsError: The file is missing or does not decode.
-    """
-    with _opened(path, owner, content) as picture:
-        return picture.convert("RGB")
-
-
-def read_size(path: Path | str, owner: str, content: bytes | None = None) -> tuple[int, int]:
-    """Reads `(width, height)` from an image's header; arguments and errors are those of `read_image`."""
-    with _opened(path, owner, content) as picture:
-        return picture.size
-
-
-@contextmanager
-def _opened(path: Path | str, owner: str, content: bytes | None) -> Iterator[Image.Image]:
-    try:
-        with Image.open(path if content is None else BytesIO(content)) as picture:
-            yield picture
-    except FileNotFoundError as error:
-        raise _no_image(path, owner) from error
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise LocheadsError(f"{path}: the image does not decode ({owner}); fetch it again") from error
-
-
-def _bytes_of(path: Path, owner: str) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise _no_image(path, owner) from error
-
-
-def _no_image(path: Path | str, owner: str) -> LocheadsError:
-    return LocheadsError(f"{path}: no such image ({owner}); check the folder of the data set")
-
-
-def tight_box(mask: Bool[np.ndarray, "height width"]) -> Box | None:
-    """Returns the smallest half-open xyxy box around a mask; None if the mask is empty."""
-    columns, rows = np.flatnonzero(mask.any(0)), np.flatnonzero(mask.any(1))
-    if not len(rows):
-        return None
-    return float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)
-
-
-def encode_mask(mask: Bool[np.ndarray, "height width"]) -> dict[str, Any]:
-    """Encodes a boolean mask as compressed COCO RLE with its counts as text, ready for JSON."""
-    rle = coco.encode(np.asfortranarray(mask, np.uint8))
-    return {"size": [int(side) for side in rle["size"]], "counts": rle["counts"].decode("ascii")}
-
-
-def decode_mask(segmentation: Segmentation, size: tuple[int, int]) -> Bool[np.ndarray, "height width"]:
-    """Decodes COCO polygons (their union) or RLE, compressed or not, into a boolean mask.
-
-    Args:
-        segmentation: Polygons in pixels, counted from the corner of the first pixel, or RLE.
-        size: `(width, height)` of the image; parts outside are clipped.
-
-    Raises:
-        ValueError: The segmentation is malformed, has no polygon, or is RLE of another size.
-    """
-    return np.asarray(coco.decode(_rle(segmentation, *size)), bool)
-
-
-def _rle(segmentation: Segmentation, width: int, height: int) -> Any:
-    """Converts either kind of segmentation to compressed RLE; ValueError as `decode_mask`."""
-    try:
-        if not isinstance(segmentation, Mapping):
-            if not segmentation or any(len(polygon) < 6 or len(polygon) % 2 for polygon in segmentation):
-                raise ValueError("it needs polygons of three points or more, each x and y")
-            polygons = [list(map(float, polygon)) for polygon in segmentation]
-            return coco.merge(coco.frPyObjects(polygons, height, width))
-        if list(segmentation["size"]) != [height, width]:
-            raise ValueError(f"its size {segmentation['size']} is not [{height}, {width}]")
-        uncompressed = isinstance(segmentation["counts"], list)
-        return coco.frPyObjects(dict(segmentation), height, width) if uncompressed else segmentation
-    except (TypeError, ValueError, KeyError) as error:
-        raise ValueError(f"the mask is malformed: {error}") from error
+def _check_box(box: Box, size: tuple[int, int]) -> None:
+    x0, y0, x1, y1 = box
+    width, height = size
+    if not (x0 < x1 and y0 < y1):
+        raise ValueError(f"the box {box} (xyxy) is empty")
+    if min(x0, y0) < -BOX_SLACK or x1 > width + BOX_SLACK or y1 > height + BOX_SLACK:
+        raise ValueError(f"the box {box} (xyxy) lies outside the image of {width} × {height} pixels")
 
 
 def true_mask(sample: Sample) -> Bool[np.ndarray, "height width"]:

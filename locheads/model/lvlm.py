@@ -14,6 +14,7 @@ from jaxtyping import Float, Int
 from PIL import Image
 from transformers import PreTrainedModel, ProcessorMixin
 
+from locheads.data.pictures import to_rgb
 from locheads.data.samples import Sample, true_mask
 from locheads.errors import LocheadsError
 from locheads.method.geometry import Window
@@ -199,7 +200,7 @@ class Lvlm:
 
     def _fitted(self, image: Image.Image) -> Image.Image:
         """Returns the image that the processor gets: RGB, made square unless the fit is `own`."""
-        image = image.convert("RGB")
+        image = to_rgb(image)
         if self.fit == "own":
             return image
         side = max(image.size)

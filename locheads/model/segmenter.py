@@ -24,6 +24,7 @@ from PIL import Image
 from segment_anything import SamPredictor, sam_model_registry
 from segment_anything.modeling import Sam
 
+from locheads.data.pictures import to_rgb
 from locheads.errors import LocheadsError
 from locheads.method.geometry import Window
 from locheads.method.grounding import Grounding
@@ -78,10 +79,12 @@ class Segmenter:
 
         Raises:
             LocheadsError: A box has a coordinate that is not a number, or no area inside the image;
-                unknown `prompt`, negative `cascade`, or `found` or `window` do not fit.
+                the image is too narrow for SAM's resizing; unknown `prompt`, negative `cascade`, or `found`
+                or `window` do not fit.
         """
-        pixels = np.asarray(image.convert("RGB")) if isinstance(image, Image.Image) else image
+        pixels = np.asarray(to_rgb(image)) if isinstance(image, Image.Image) else image
         rows, columns = pixels.shape[:2]
+        _check_shape(rows, columns, self.predictor.transform.target_length)
         inside = _inside(boxes, rows, columns)
         _check_prompt(prompt, cascade, len(inside), found, window, (columns, rows))
         if len(inside) == 0:
@@ -115,6 +118,15 @@ class Segmenter:
         logits = np.full((1, side, side), -LOGIT)
         logits[0, :height, :width][on_grid] = LOGIT * (2 * found.region[row[on_grid], column[on_grid]] - 1)
         return logits
+
+
+def _check_shape(rows: int, columns: int, side: int) -> None:
+    """Refuses an image whose shorter edge vanishes when SAM resizes the longer one to `side` pixels."""
+    if min(rows, columns) * side / max(rows, columns) < 0.5:
+        raise LocheadsError(
+            f"an image of {columns} × {rows} pixels is too narrow for SAM, which scales it to {side} pixels; "
+            "crop its longer edge"
+        )
 
 
 def _check_prompt(

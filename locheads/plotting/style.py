@@ -26,9 +26,9 @@ Boxed = Float[np.ndarray, "4"]
 
 
 def draw_picture(axes: Axes, image: Image.Image, title: str) -> None:
-    """Draws an image with a title and without ticks."""
+    """Draws an image with a title and without ticks; dollar signs in the title are no mathematics."""
     axes.imshow(image)
-    axes.set_title(title, fontsize=9)
+    axes.set_title(title, fontsize=9, parse_math=False)
     axes.axis("off")
 
 

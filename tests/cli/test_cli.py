@@ -18,6 +18,7 @@ from PIL import Image
 
 from locheads import cli
 from locheads.cli.ground_picture import ground_file
+from locheads.data import read_samples
 from locheads.errors import LocheadsError
 from locheads.run import outputs
 
@@ -215,3 +216,24 @@ def test_ground_file_takes_texts_for_paths(tmp_path: Path) -> None:
         ground_file("a.png", "the ring", "specimen", None, "specimen", str(tmp_path / "a.txt"))
     with pytest.raises(LocheadsError, match="no such image"):
         ground_file(str(tmp_path / "a.png"), "the ring", "specimen", None, "specimen", "out.png")
+
+
+def test_a_phone_photo_is_grounded_as_viewers_show_it(tmp_path: Path) -> None:
+    sample = read_samples("specimen", "refcoco", "val", limit=3)[0]
+    sample.image.save(tmp_path / "upright.png")
+    exif = Image.Exif()
+    exif[0x112] = 6  # shown turned clockwise by 90 degrees
+    sample.image.transpose(Image.Transpose.ROTATE_90).save(tmp_path / "phone.png", exif=exif)
+    upright, phone = (
+        ground_file(
+            tmp_path / f"{name}.png", sample.expression, "specimen", "L4H2", "specimen", tmp_path / "o.png"
+        )
+        for name in ("upright", "phone")
+    )
+    assert upright == phone
+
+
+def test_a_picture_that_is_a_named_pipe_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.png")
+    with pytest.raises(LocheadsError, match=r"a\.png: this is a named pipe"):
+        ground_file(tmp_path / "a.png", "the ring", "specimen", None, "specimen", tmp_path / "o.png")

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from locheads.cli import app
 from locheads.data import read_samples
+from locheads.data.cropping import cut
 from locheads.data.manifest import check_images, check_samples, read_manifest, write_manifest
 from locheads.data.samples import Sample, encode_mask
 from locheads.errors import LocheadsError, LocheadsWarning
@@ -27,7 +28,9 @@ def _picture(path: Path, value: int = 7, kind: str = "png") -> Path:
 
 def _sample(number: int, path: Path) -> Sample:
     square = [[2, 3, 6, 3, 6, 5, 2, 5]]
-    return Sample(f"set-{number}", path, "1", f"number {number}", (10, 8), (2.0, 3.0, 6.0, 5.25), square)
+    return Sample(
+        f"set-{number}", path, path.stem, f"number {number}", (10, 8), (2.0, 3.0, 6.0, 5.25), square
+    )
 
 
 def _write(path: Path, *lines: dict) -> Path:
@@ -49,7 +52,7 @@ def samples(tmp_path: Path) -> list[Sample]:
 
 
 def test_what_is_written_is_read_back(tmp_path: Path, samples: list[Sample]) -> None:
-    rle = encode_mask(np.eye(8, 10, dtype=bool))
+    rle = encode_mask(np.pad(np.eye(2, dtype=bool), ((3, 3), (3, 5))))
     samples[1] = replace(samples[1], segmentation=rle, ignored=rle, is_sentence=False)
     samples[2] = replace(samples[2], phrase="the é", is_plural=True, is_thing=False)
     path = tmp_path / "data/lists/val.jsonl"
@@ -218,3 +221,75 @@ def test_a_path_may_be_a_text(tmp_path: Path) -> None:
     assert check_samples(str(tmp_path / "a.jsonl"), samples) == 2
     again = read_manifest(str(tmp_path / "a.jsonl"), "refcoco", "val")
     assert [one.sample_id for one in again] == [one.sample_id for one in samples]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"expression": None}, "the expression is None and not a text"),
+        ({"expression": 3}, "the expression is 3 and not a text"),
+        ({"expression": ["the dog"]}, "the expression is .*the dog.* and not a text"),
+        ({"expression": "\ud800"}, "half a surrogate pair"),
+        ({"box": "1234"}, "the box is '1234' and not a list of four numbers"),
+        ({"box": ["1", "2", "3", "4"]}, "a coordinate of the box is '1' and not a number"),
+        ({"box": [0, 0, 10**400, 3]}, "must be finite and within"),
+        ({"mask": 5}, "the mask is 5, neither polygons nor RLE"),
+        ({"mask": [[1, 1, 8, 1, 1e9, 8]]}, "must be finite and within"),
+        ({"mask": {"size": [8, 10], "counts": [0, 10]}}, "add up to 10, not to 8 × 10 = 80"),
+        ({"mask": [[6, 5, 9, 5, 9, 7]], "box": [0, 0, 4, 4]}, "only 0% of the mask lies inside the box"),
+        ({"is_sentence": "false"}, "is_sentence is 'false'"),
+        ({"size": [10.5, 8]}, "a side of the image is 10.5"),
+        ({"size": [10**9, 10**9]}, "too large"),
+        ({"id": None}, "id is None and not a text or a whole number"),
+        ({"image": 5}, "image is 5 and not a text"),
+    ],
+)
+def test_what_would_be_misread_is_refused_or_left_out(tmp_path: Path, change: dict, message: str) -> None:
+    _picture(tmp_path / "a.png")
+    good = {"image": "a.png", "expression": "x"}
+    path = _write(tmp_path / "l.jsonl", {**good, **change}, good)
+    with pytest.raises(LocheadsError, match=message) as caught:
+        read_samples(path, "mine", "val")
+    assert "\n" not in str(caught.value)
+    with pytest.warns(LocheadsWarning, match="1 of 2 samples are left out"):
+        assert len(read_samples(path, "mine", "val", on_error="skip")) == 1
+
+
+def test_separators_of_unicode_are_written_and_read_back(tmp_path: Path, samples: list[Sample]) -> None:
+    samples[0] = replace(samples[0], expression="next\u0085line\u2028and\u2029more")
+    write_manifest(samples, tmp_path / "l.jsonl", "d", "s")
+    assert [s.expression for s in read_samples(tmp_path / "l.jsonl", "d", "s")] == [
+        s.expression for s in samples
+    ]
+
+
+def test_one_id_twice_is_refused(tmp_path: Path) -> None:
+    _picture(tmp_path / "a.png")
+    good = {"image": "a.png", "expression": "x", "id": "one"}
+    with pytest.raises(LocheadsError, match=r"a\.png, sample one: this id stands there twice"):
+        read_samples(_write(tmp_path / "l.jsonl", good, good), "mine", "val")
+    path = _write(tmp_path / "l.jsonl", {**good, "id": 7}, {**good, "id": "7"})
+    with pytest.raises(LocheadsError, match="sample 7: this id stands there twice"):
+        read_samples(path, "mine", "val")
+
+
+def test_one_image_id_of_two_pictures_is_refused(tmp_path: Path) -> None:
+    first, second = ({"image": f"{n}.png", "expression": "x", "image_id": "p"} for n in (1, 2))
+    _picture(tmp_path / "1.png", 1)
+    _picture(tmp_path / "2.png", 2)
+    path = _write(tmp_path / "l.jsonl", first, second)
+    with pytest.raises(
+        LocheadsError, match=r"2\.png, sample l-2: its image_id p .* another picture, .*1\.png"
+    ):
+        read_samples(path, "mine", "val")
+    with pytest.warns(LocheadsWarning, match="image_id p"):
+        assert [s.sample_id for s in read_samples(path, "mine", "val", on_error="skip")] == ["l-1"]
+    _picture(tmp_path / "2.png", 1)  # a copy of the same bytes
+    assert len(read_samples(path, "mine", "val")) == 2
+
+
+def test_two_cuts_of_one_picture_are_written_as_two_files(tmp_path: Path, samples: list[Sample]) -> None:
+    whole = replace(samples[0], box=None, segmentation=None)
+    cuts = [cut(whole, (0, 0, 4, 4)), cut(whole, (0, 0, 6, 8))]
+    write_manifest(cuts, tmp_path / "l.jsonl", "d", "s")
+    assert [s.image.size for s in read_samples(tmp_path / "l.jsonl", "d", "s")] == [(4, 4), (6, 8)]

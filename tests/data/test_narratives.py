@@ -119,7 +119,7 @@ def test_unknown_segment_missing_masks_and_empty_mask_name_the_sample(root: Path
         read_samples(root, "png", "val")
     segment_ids.cache_clear()
     masks.unlink()
-    with pytest.raises(LocheadsError, match=r"0077\.png: the masks cannot be read"):
+    with pytest.raises(LocheadsError, match=r"0077\.png: the mask cannot be read"):
         read_samples(root, "png", "val")
 
 
@@ -132,3 +132,38 @@ def test_a_draw_reads_only_the_masks_it_needs(root: Path) -> None:
 
     assert len(open_samples(root, "png", "val")) == 150
     assert segment_ids.cache_info().misses == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"segment_ids": str(MAN)}, "segment_ids is '70000' and not a list"),
+        ({"segment_ids": [None]}, "a segment id is None"),
+        ({"segment_ids": [1.5]}, "a segment id is 1.5"),
+        ({"plural": "false"}, "plural is 'false' and not true or false"),
+        ({"utterance": None}, "an utterance is None and not a text"),
+    ],
+)
+def test_a_narrative_that_would_be_misread_is_refused(root: Path, change: dict, message: str) -> None:
+    path = root / "panoptic_narrative_grounding/annotations/png_coco_val2017.json"
+    path.write_text(json.dumps([{**NARRATIVE, "segments": [{**NARRATIVE["segments"][1], **change}]}]))
+    with pytest.raises(LocheadsError, match=rf"png_coco_val2017\.json: not PNG's narratives \({message}"):
+        read_samples(root, "png", "val")
+
+
+@pytest.mark.parametrize("place", ["images", "annotations"])
+def test_a_file_name_that_leads_out_of_the_folder_is_refused(root: Path, place: str) -> None:
+    path = root / "panoptic_narrative_grounding/annotations/panoptic_val2017.json"
+    content = json.loads(path.read_text())
+    content[place][0]["file_name"] = "../000000000077.png"
+    path.write_text(json.dumps(content))
+    with pytest.raises(LocheadsError, match="sample png-val-0-1: .*leads out of"):
+        read_samples(root, "png", "val")
+
+
+@pytest.mark.parametrize("mode", ["L", "P", "RGBA"])
+def test_masks_that_are_not_rgb_are_refused(root: Path, mode: str) -> None:
+    masks = root / "panoptic_narrative_grounding/annotations/panoptic_segmentation/val2017/000000000077.png"
+    Image.open(masks).convert(mode).save(masks)
+    with pytest.raises(LocheadsError, match=rf"0077\.png: masks of Pillow's mode '{mode}'"):
+        read_samples(root, "png", "val")

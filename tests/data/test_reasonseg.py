@@ -10,7 +10,7 @@ from PIL import Image
 
 from locheads.data import read_reasonseg, read_samples
 from locheads.data.reasonseg import draw_target
-from locheads.errors import LocheadsError
+from locheads.errors import LocheadsError, LocheadsWarning
 
 
 def _shape(label: str, x0: float, y0: float, x1: float, y1: float) -> dict[str, Any]:
@@ -112,3 +112,54 @@ def test_blank_query_is_named(tmp_path: Path) -> None:
     _write(tmp_path / "ReasonSeg/val", "a", [TARGET], text=["fine", " "])
     with pytest.raises(LocheadsError, match=r"a\.jpg, sample reasonseg-val-a-1: the expression is empty"):
         read_samples(tmp_path, "reasonseg", "val")
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ({"text": "umbrella"}, "text is 'umbrella' and not a list"),
+        ({"text": None}, "text is None and not a list"),
+        ({"text": []}, "text holds no query"),
+        ({"text": [3]}, "a query is 3 and not a text"),
+        ({"is_sentence": "false"}, "is_sentence is 'false' and not true or false"),
+        ({"is_sentence": None}, "is_sentence is None"),
+        ({"shapes": [{**TARGET, "shape_type": "circle"}]}, "a shape of type 'circle'; draw it as a polygon"),
+        ({"shapes": [{**TARGET, "shape_type": "rectangle"}]}, "a shape of type 'rectangle'"),
+        ({"shapes": [{**TARGET, "label": "dog"}]}, "the label 'dog'; there are target, ignore and flag"),
+        (
+            {"shapes": [{**TARGET, "points": [[1e12, 1], [2, 2]]}]},
+            "a coordinate is .* must be finite and within",
+        ),
+        ({"shapes": [{**TARGET, "points": ["12", "34", "56"]}]}, "a point is '12' and not x and y"),
+    ],
+)
+def test_what_would_be_misread_is_refused(tmp_path: Path, more: dict[str, Any], message: str) -> None:
+    shapes = more.pop("shapes", [TARGET])
+    _write(tmp_path / "ReasonSeg/val", "a", shapes, **more)
+    with pytest.raises(LocheadsError, match=rf"a\.json: not a ReasonSeg annotation \({message}"):
+        read_samples(tmp_path, "reasonseg", "val")
+    _write(tmp_path / "ReasonSeg/val", "b", [TARGET])
+    with pytest.warns(LocheadsWarning, match=message):
+        kept = read_samples(tmp_path, "reasonseg", "val", on_error="skip")
+    assert [s.sample_id for s in kept] == ["reasonseg-val-b-0", "reasonseg-val-b-1"]
+
+
+def test_a_flag_may_be_of_any_type(tmp_path: Path) -> None:
+    flag = {"label": "flag", "shape_type": "circle", "points": [[1, 1], [2, 2]]}
+    _write(tmp_path / "val", "a", [TARGET, flag])
+    assert next(iter(read_reasonseg(tmp_path, "val"))).mask.sum() == 42
+
+
+def test_polygons_count_in_the_picture_as_its_exif_data_turn_it(tmp_path: Path) -> None:
+    _write(tmp_path / "val", "a", [TARGET])
+    exif = Image.Exif()
+    exif[0x112] = 6
+    Image.new("RGB", (10, 14)).save(tmp_path / "val/a.jpg", exif=exif)  # shown as 14 × 10
+    sample = next(iter(read_reasonseg(tmp_path, "val")))
+    assert sample.size == sample.image.size == (14, 10)
+    assert sample.mask.shape == (10, 14) and sample.mask.sum() == 42 and sample.box == (2.0, 1.0, 9.0, 7.0)
+
+
+def test_a_byte_order_mark_is_passed_over(tmp_path: Path) -> None:
+    _write(tmp_path / "val", "a", [TARGET], encoding="utf-8-sig")
+    assert next(iter(read_reasonseg(tmp_path, "val"))).expression == "what to wear"

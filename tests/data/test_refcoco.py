@@ -12,7 +12,7 @@ from PIL import Image
 
 from locheads.data import objects_of, read_samples
 from locheads.data.refcoco import load_plain_pickle, read_objects, read_refcoco
-from locheads.errors import LocheadsError
+from locheads.errors import LocheadsError, LocheadsWarning
 
 IMAGES = "images/mscoco/images/train2014"
 
@@ -233,3 +233,128 @@ def test_limit_draws_a_seeded_subset_in_order(tmp_path: Path) -> None:
     assert [s.sample_id for s in read_samples(root, "refcoco", "val", limit=99)] == everything
     with pytest.raises(LocheadsError, match="limit = 0"):
         read_samples(root, "refcoco", "val", limit=0)
+
+
+@pytest.mark.parametrize("bytes_", ["café".encode(), "café".encode("cp1252")])
+@pytest.mark.parametrize("form", ["short", "text"])
+def test_bytes_of_python_2_are_utf_8_or_code_page_1252(tmp_path: Path, bytes_: bytes, form: str) -> None:
+    path = tmp_path / "python2.p"
+    escaped = "".join(f"\\x{byte:02x}" for byte in bytes_).encode()
+    path.write_bytes(
+        b"\x80\x02U" + bytes([len(bytes_)]) + bytes_ + b"q\x01."
+        if form == "short"
+        else b"S'" + escaped + b"'\np1\n."
+    )
+    assert load_plain_pickle(path) == "café"
+
+
+def test_quotes_of_code_page_1252_and_bytes_it_lacks(tmp_path: Path) -> None:
+    path = tmp_path / "python2.p"
+    path.write_bytes(b"\x80\x02U\x05it\x92s\x81.")
+    assert load_plain_pickle(path) == "it’s\x81"
+
+
+def test_text_of_python_3_stays_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "python3.p"
+    path.write_bytes(pickle.dumps(["Ã©", "â€™"], protocol=2))
+    assert load_plain_pickle(path) == ["Ã©", "â€™"]
+
+
+@pytest.mark.parametrize("put", [b"r\xff\xff\xff\x7f", b"p2147483647\n"])
+def test_a_memo_that_would_take_all_memory_is_refused(tmp_path: Path, put: bytes) -> None:
+    path = tmp_path / "refs(unc).p"
+    path.write_bytes(b"\x80\x02]" + put + b".")
+    with pytest.raises(LocheadsError, match="a memo index of 2147483647 in"):
+        load_plain_pickle(path)
+
+
+def test_every_opcode_is_walked_over(tmp_path: Path) -> None:
+    """Arguments that look like a memo's opcode are none."""
+    plain = [
+        b"r\xff\xff\xff\xff",
+        "p9999999\n",
+        2**200,
+        1.5,
+        {"r": frozenset([1])},
+        "r" * 300,
+        (1, 2),
+        70_000,
+        -1,
+    ]
+    for protocol in range(3, 6):
+        (tmp_path / "plain.p").write_bytes(pickle.dumps(plain, protocol=protocol))
+        assert load_plain_pickle(tmp_path / "plain.p") == plain
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"sentences": []}, "it has no sentences"),
+        ({"sentences": "the dog"}, "sentences is 'the dog' and not a list"),
+        ({"sentences": [{"sent_id": 2, "sent": None}]}, "the sentence is None and not a text"),
+        ({"sentences": [{"sent_id": 2, "sent": 5}]}, "the sentence is 5 and not a text"),
+        ({"sentences": [{"sent_id": [2], "sent": "x"}]}, r"sent_id is \[2\]"),
+        ({"image_id": 78}, "78 is missing"),
+    ],
+)
+def test_a_malformed_reference_is_named_or_left_out(tmp_path: Path, change: dict, message: str) -> None:
+    bad = {**_reference(41, 6, "val"), **change}
+    root = _write(tmp_path, "refcoco", "unc", [bad, _reference(42, 5, "val", (9, "good"))])
+    with pytest.raises(LocheadsError, match=rf"refs\(unc\)\.p: reference 41 is malformed \(.*{message}"):
+        read_samples(root, "refcoco", "val")
+    with pytest.warns(LocheadsWarning, match=message):
+        (kept,) = read_samples(root, "refcoco", "val", on_error="skip")
+    assert kept.expression == "good"
+
+
+@pytest.mark.parametrize(
+    ("of_six", "message"),
+    [
+        ({"segmentation": [[1, 1, 8, 1, 1e9, 8]]}, "must be finite and within"),
+        ({"bbox": [1, 0, 1e308, 3]}, "must be finite and within"),
+        ({"bbox": "1032"}, "the box is '1032' and not a list of four numbers"),
+        ({"segmentation": {"size": [9, 12], "counts": [9, 3]}}, "add up to 12, not to 9 × 12 = 108"),
+        ({"segmentation": [[8, 5, 11, 5, 11, 8]]}, "only 0% of the mask lies inside the box"),
+        ({"image_id": 5}, "its object is of image 5"),
+    ],
+)
+def test_an_annotation_that_would_be_misread_is_refused(tmp_path: Path, of_six: dict, message: str) -> None:
+    root = _write(tmp_path, "refcoco", "unc", REFERENCES, **of_six)
+    with pytest.raises(LocheadsError, match=message):
+        read_samples(root, "refcoco", "val")
+
+
+@pytest.mark.parametrize("text", ["NaN", "Infinity"])
+def test_not_a_number_in_the_annotations_is_refused_with_its_line(root: Path, text: str) -> None:
+    path = root / "refcoco/instances.json"
+    path.write_text(path.read_text().replace("[1.0, 2.0, 5.0", f"[\n{text}, 2.0, 5.0", 1))
+    with pytest.raises(LocheadsError, match=rf"instances\.json, line 2: not COCO annotations \({text}"):
+        read_samples(root, "refcoco", "val", on_error="skip")
+
+
+@pytest.mark.parametrize(
+    "name", ["../a.jpg", "/etc/passwd", "x/../../a.jpg", "..\\a.jpg", "C:\\a.jpg", "", 5, "a\0"]
+)
+def test_a_file_name_that_leads_out_of_the_folder_is_refused(root: Path, name: Any) -> None:
+    path = root / "refcoco/instances.json"
+    content = json.loads(path.read_text())
+    content["images"][0]["file_name"] = name
+    path.write_text(json.dumps(content))
+    with pytest.raises(LocheadsError, match="reference 1 is malformed .*file name"):
+        read_samples(root, "refcoco", "val")
+
+
+def test_two_entries_of_one_id_are_refused_where_they_differ(root: Path) -> None:
+    path = root / "refcoco/instances.json"
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps({**content, "annotations": [*content["annotations"], _annotation(5)]}))
+    assert len(read_samples(root, "refcoco", "train")) == 2
+    path.write_text(json.dumps({**content, "annotations": [*content["annotations"], _annotation(5, area=1)]}))
+    with pytest.raises(LocheadsError, match=r"instances\.json: .*two entries whose id is 5"):
+        read_samples(root, "refcoco", "train")
+
+
+def test_a_sentence_id_twice_is_refused(tmp_path: Path) -> None:
+    root = _write(tmp_path, "refcoco", "unc", [_reference(1, 5, "val", (2, "a"), (2, "b"))])
+    with pytest.raises(LocheadsError, match=r"sample refcoco-unc-2: this id stands there twice"):
+        read_samples(root, "refcoco", "val")

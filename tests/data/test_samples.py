@@ -80,7 +80,7 @@ def test_image_of_another_size_is_refused(sample: Sample) -> None:
     [
         ({"expression": "  "}, "expression is empty"),
         ({"box": (2.0, 3.0, 2.0, 5.0)}, "is empty"),
-        ({"box": (float("nan"), 3.0, 6.0, 5.0)}, "is empty"),
+        ({"box": (float("nan"), 3.0, 6.0, 5.0)}, "is nan, but must be finite"),
         ({"box": (2.0, 3.0, 12.0, 5.0)}, "outside the image of 10 × 8"),
         ({"box": (-3.0, 3.0, 6.0, 5.0)}, "outside the image"),
         ({"segmentation": []}, "malformed"),

@@ -310,3 +310,15 @@ def test_a_pointer_of_git_lfs_is_named(tmp_path: Path) -> None:
     path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0123\nsize 123\n")
     with pytest.raises(LocheadsError, match=f"{path.name}: a pointer of Git LFS"):
         load_segmenter(path, device="cpu")
+
+
+@pytest.mark.parametrize(("width", "height", "narrow"), [(512, 1, True), (1, 300, True), (256, 1, False)])
+def test_a_picture_too_narrow_is_refused(width: int, height: int, narrow: bool) -> None:
+    """The specimen's SAM scales one edge to 128 pixels: at 256:1 half a pixel is left, rounded up."""
+    segmenter, picture = load_segmenter("specimen", "cpu"), Image.new("RGB", (width, height))
+    box = np.array([[0.0, 0.0, width, height]])
+    if not narrow:
+        assert segmenter.masks(picture, box).shape == (1, height, width)
+        return
+    with pytest.raises(LocheadsError, match=rf"an image of {width} × {height} pixels is too narrow for SAM"):
+        segmenter.masks(picture, box)

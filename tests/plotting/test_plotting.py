@@ -8,7 +8,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
+from locheads import plotting
 from locheads.evaluation.metrics import Interval
 from locheads.method.selection import Head
 from locheads.plotting import effect_dots, frequency_sweep, gain_lines, score_lines, trial_frequencies
@@ -88,3 +90,15 @@ def test_effects_stand_in_their_row_with_their_interval_and_group():
     assert [text.get_text() for text in left.get_yticklabels()] == ["b", "a"]
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["x", "y"]
     assert right.get_xlabel() == "difference in RES"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["the $5 bill next to the $10 bill", 'the "$100" and "$20"', "jar with $_$ on it", r"one \$ sign", "$"],
+)
+def test_dollar_signs_are_drawn_as_they_stand(text: str) -> None:
+    image, box = Image.new("RGB", (20, 20)), np.array([1, 1, 9, 9.0])
+    figure = plotting.grounding_grid([(image, text, box, box, 0.5)] * 2, columns=2)
+    figure.canvas.draw()
+    title = figure.axes[0].title
+    assert title.get_text().split("\nIoU")[0].replace("\n", " ") == text and not title.get_parse_math()

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from locheads.data.samples import decode_mask, encode_mask
+from locheads.data.masks import decode_mask, encode_mask
 from locheads.data.scenes.outlines import coco_polygons, labelme_polygons
 from locheads.data.scenes.scenes import ROUND, SHAPES, SIDE, Scene
 
