@@ -75,7 +75,7 @@ def execute(notebook: Path | str, executed: Path | str, parameters: dict[str, An
 
 @contextmanager
 def _kernel_environment() -> Iterator[None]:
-    """Marks kernels as checked and gives them an empty IPython configuration: no start-up files of the user."""
+    """Marks kernels as checked, with an empty IPython configuration: no start-up files of the user."""
     with tempfile.TemporaryDirectory(prefix="locheads-ipython-") as empty:
         wanted = {CHECKED: "1", "IPYTHONDIR": empty}
         before = {name: os.environ.get(name) for name in wanted}
