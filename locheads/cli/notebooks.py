@@ -55,7 +55,7 @@ def run(
         typer.echo(runner.dry_run(names, given, world or named or outputs.SPECIMEN))
         return
     finished = []
-    for one in runner.run_study(names, given, world or named or outputs.SPECIMEN):
+    for one in runner.run_study(names, given, world or named or outputs.SPECIMEN, replacing=in_place):
         finished.append(one)
         if in_place:
             runner.refresh(one)

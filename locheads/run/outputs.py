@@ -22,6 +22,9 @@ ROOT = Path(__file__).resolve().parents[2]
 SPECIMEN = "specimen"
 """Name of the world that a fresh clone can run."""
 
+PARAMETERS = "parameters"
+"""Name under which the parameters of a world's results are recorded, beside those."""
+
 
 Scalar = str | int | float | bool | None
 

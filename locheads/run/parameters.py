@@ -27,20 +27,29 @@ def declared(notebook: Path | str) -> dict[str, Any]:
         LocheadsError: The notebook is unreadable, has not exactly one such cell, or the cell
             holds anything but `name = literal` lines.
     """
-    import nbformat
-
     notebook = Path(notebook)
     try:
-        document = nbformat.read(notebook, as_version=4)
-    except (OSError, ValueError, nbformat.ValidationError) as error:
+        text = notebook.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise LocheadsError(f"{notebook}: not a readable notebook; restore it") from error
+    return declared_in(text, notebook.name)
+
+
+def declared_in(text: str, notebook: str) -> dict[str, Any]:
+    """Reads the parameters from the JSON of a notebook; errors are those of `declared`."""
+    import nbformat
+
+    try:
+        document = nbformat.reads(text, as_version=4)
+    except (ValueError, AttributeError, nbformat.ValidationError) as error:
         raise LocheadsError(f"{notebook}: not a readable notebook; restore it") from error
     cells = [cell.source for cell in document.cells if "parameters" in cell.metadata.get("tags", [])]
     if len(cells) != 1:
-        raise LocheadsError(f"{notebook.name}: {len(cells)} cells are tagged `parameters`; tag exactly one")
+        raise LocheadsError(f"{notebook}: {len(cells)} cells are tagged `parameters`; tag exactly one")
     try:
         return dict(_assigned(statement) for statement in ast.parse(cells[0]).body)
     except (SyntaxError, ValueError) as error:
-        raise LocheadsError(f"{notebook.name}: the parameters cell may hold only `name = literal`") from error
+        raise LocheadsError(f"{notebook}: the parameters cell may hold only `name = literal`") from error
 
 
 def check_parameters(parameters: Mapping[str, Any], takers: Declared) -> None:

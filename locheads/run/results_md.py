@@ -12,6 +12,9 @@ from locheads.paper.published import ALIASES, NOT_LOADABLE
 from locheads.paper.tables import Reported
 from locheads.run import outputs
 from locheads.run.outputs import SPECIMEN, Results
+from locheads.run.parameters import declared, read_preset
+from locheads.run.recorded import committed, differences, read
+from locheads.run.runner import find_notebook
 
 DATASETS = {"refcoco": "RefCOCO", "refcoco+": "RefCOCO+", "refcocog": "RefCOCOg", "reasonseg": "", "png": ""}
 HEADING = """# Results
@@ -99,6 +102,10 @@ def _ours(
 ) -> Iterator[str]:
     """Yields the cells of a world, then the command that makes them."""
     found = saved(world, one.notebook)
+    if other := changed(world, one.notebook):
+        yield from ("–" for _ in columns)
+        yield f"not shown: made with {other}; redo it with {_command(one, world)}"
+        return
     for column in columns:
         key = key_of(cells[column]) if column in cells else ""
         yield _value(found, key, cells[column].task) if key in found else "–"
@@ -117,6 +124,16 @@ def saved(world: str, notebook: str) -> Results:
         if outputs.results_path(world, notebook).exists():
             raise
         return {}
+
+
+def changed(world: str, notebook: str) -> str:
+    """Returns how the recorded parameters differ from those of notebook and preset; empty if not."""
+    recorded, standing = read(world).get(notebook, {}), declared(find_notebook(notebook))
+    folder = outputs.ROOT / "notebooks" / "params"
+    preset = {} if world == SPECIMEN else read_preset(world, folder)
+    wanted = [{**defaults, **preset} for defaults in (standing, committed(notebook)) if defaults]
+    found = [differences(recorded, one) for one in wanted]
+    return found[0] if all(found) else ""
 
 
 def _value(found: Results, key: str, task: str) -> str:
@@ -139,7 +156,10 @@ def _said(of: Sequence[str]) -> Iterator[str]:
     yield _line(["", "paper", "of", *(f"**{world}**" for world in of), "how it is redone"])
     yield _line(["---"] * (4 + len(of)))
     for one in SAID:
-        here = [_shown(saved(world, one.notebook).get(one.key)) for world in of]
+        here = [
+            _shown(None if changed(world, one.notebook) else saved(world, one.notebook).get(one.key))
+            for world in of
+        ]
         redone = f"`locheads run {one.notebook[:2]}`"
         how = f"{redone}; needs the real model for the paper's: `--preset llava-1.5-7b`"
         yield _line([one.title, one.value, one.model, *here, how])

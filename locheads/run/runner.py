@@ -20,6 +20,7 @@ from locheads.errors import LocheadsError
 from locheads.run import outputs
 from locheads.run.outputs import SPECIMEN, Results, checked_world, load_results, results_path
 from locheads.run.parameters import check_parameters, check_ranges, declared, parse_assignments, read_preset
+from locheads.run.recorded import belonging, differences
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,10 @@ def find_notebook(name: Path | str) -> Path:
 
 
 def run_study(
-    names: Sequence[str], parameters: Mapping[str, Any] | None = None, world: str = SPECIMEN
+    names: Sequence[str],
+    parameters: Mapping[str, Any] | None = None,
+    world: str = SPECIMEN,
+    replacing: bool = False,
 ) -> Iterator[Finished]:
     """Executes notebooks with papermill, one after the other, after checking all of them.
 
@@ -60,6 +64,7 @@ def run_study(
         names: Notebooks as `find_notebook` takes them; an empty sequence means all.
         parameters: Values for the notebooks' parameters; each notebook gets those it declares.
         world: Name of the world; sets the notebooks' parameter `world`.
+        replacing: Whether results of other parameters in this world may be replaced.
 
     Returns:
         An iterator that runs one notebook per step. Finished notebooks keep their outcome when a later
@@ -67,11 +72,14 @@ def run_study(
 
     Raises:
         LocheadsError: Before the first notebook, for a missing notebook, an unknown parameter, a wrong
-            type, or a changed parameter in the world `"specimen"`; afterwards, for a notebook that
-            fails: the message names notebook and cell, and the executed copy is kept.
+            type, a value out of range, a changed parameter in the world `"specimen"`, or results of other
+            parameters in another world; afterwards, for a notebook that fails: the message names notebook
+            and cell, and the executed copy is kept.
     """
     given = dict(parameters or {})
     takers = _checked(names, given, world)
+    if not replacing:
+        _check_world(takers, given, world)
     return (_run(path, _share({**given, "world": world}, taker), world) for path, taker in takers.items())
 
 
@@ -84,6 +92,7 @@ def dry_run(names: Sequence[str], parameters: Mapping[str, Any], world: str = SP
     from locheads.run.dry_run import plan
 
     takers = _checked(names, parameters, world)
+    _check_world(takers, parameters, world)
     told = plan({path.stem: taker for path, taker in takers.items()}, parameters, outputs.ROOT / "notebooks")
     return f"{told}\n\nNothing was run. The outcome would go to runs, results and figures of '{world}'."
 
@@ -99,13 +108,22 @@ def _checked(names: Sequence[str], given: Mapping[str, Any], world: str) -> dict
     takers = {path: declared(path) for path in paths}
     check_ranges(given)
     check_parameters(given, {path.stem: taker for path, taker in takers.items()})
-    changed = sorted({name for taker in takers.values() for name in _share(given, taker)})
-    if changed and world == SPECIMEN:
-        raise LocheadsError(
-            f"'{changed[0]}' is not as in the notebooks, whose world is '{SPECIMEN}': "
-            "keep the outcome apart with --world NAME"
-        )
     return takers
+
+
+def _check_world(takers: Mapping[Path, Mapping[str, Any]], given: Mapping[str, Any], world: str) -> None:
+    """Refuses a run that would replace results of other parameters."""
+    for path, taker in takers.items():
+        if changed := differences({**taker, **_share(given, taker)}, belonging(world, path.stem)):
+            if world == SPECIMEN:
+                raise LocheadsError(
+                    f"{path.stem}: {changed} as in the committed notebook, whose world is '{SPECIMEN}': "
+                    "keep the outcome apart with --world NAME"
+                )
+            raise LocheadsError(
+                f"world '{world}' holds results of {path.stem} with other parameters ({changed}): "
+                f"give another --world, or remove {outputs.results_path(world, path.stem).parent} first"
+            )
 
 
 def gather(

@@ -54,7 +54,7 @@ class Point:
     def run(self) -> None:
         """Executes the notebook and saves its scalar numbers; raises as `runner.run_study`."""
         outputs.results_path(self.world, "sweep").unlink(missing_ok=True)
-        (done,) = runner.run_study([self.notebook], self.parameters, self.world)
+        (done,) = runner.run_study([self.notebook], self.parameters, self.world, replacing=True)
         numbers = {name: value for name, value in done.results.items() if isinstance(value, int | float)}
         outputs.save_results(self.world, "sweep", {**numbers, "run": self.told})
 
@@ -73,7 +73,9 @@ def read_sweep(path: Path | str) -> list[Point]:
     chosen = [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
     points = {(world := _world(path.stem, some)): Point(name, {**given, **some}, world) for some in chosen}
     for point in points.values():
-        runner.run_study([name], point.parameters, point.world)  # checks only; the iterator is not consumed
+        runner.run_study(
+            [name], point.parameters, point.world, replacing=True
+        )  # checks only; the iterator is not consumed
     return list(points.values())
 
 

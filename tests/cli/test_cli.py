@@ -160,7 +160,7 @@ def test_in_place_puts_clean_copies_in_place_of_the_notebooks(locheads: Command,
     [
         (["run", "07"], "no notebook '07': there are 01_head_profiling"),
         (["run", "-p", "scales=2"], "did you mean 'scale'"),
-        (["run", "-p", "scale=2"], "'scale' is not as in the notebooks"),
+        (["run", "-p", "scale=2"], "scale = 2, not 1.0 as in the committed notebook"),
         (["run", "-p", "scale=wide"], "'scale' takes float"),
         (["run", "-p", "scale"], "not of the form name=value"),
         (["run", "--preset", "none"], "no preset 'none'"),

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import nbformat
@@ -10,22 +13,28 @@ import pytest
 from nbclient import NotebookClient
 
 from locheads.errors import LocheadsError
-from locheads.run import outputs, recorded
+from locheads.paper.coverage import COVERAGE, SAID
+from locheads.run import outputs, recorded, results_md, runner
 from locheads.run.closing_table import report
 from locheads.run.parameters import check_ranges, parse_assignments, read_preset
 
 BODY = """
 from pathlib import Path
 from types import SimpleNamespace
+from matplotlib.figure import Figure
 from locheads.model import loading
 from locheads.run import outputs, study
 outputs.ROOT = Path(ROOT)
 loading.load_lvlm = lambda *_, **__: SimpleNamespace(name="none", layers=1, heads=1)
-study.open_study("01_first", globals()).save_results({"found": k})
+opened = study.open_study("01_first", globals())
+opened.save_results({"found": k})
+figure = Figure()
+figure.text(0, 0, str(k))
+opened.save_figure(figure, "01_a")
 """
 DEFAULTS = (
     'world = "specimen"\nk = 3\nseed = 0\nmodel = "none"\ndevice = "cpu"\n'
-    'dtype = "float32"\nprompt = None\nrevision = None'
+    'dtype = "float32"\nprompt = None\nrevision = None\nbatch = 16'
 )
 
 
@@ -38,26 +47,61 @@ def written(root: Path, defaults: str = DEFAULTS) -> Path:
     return path
 
 
-@pytest.mark.parametrize("way", ["papermill", "jupyter"])
-def test_changed_parameters_leave_the_saved_results(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
+def git(root: Path, *arguments: str) -> str:
+    who = ("-c", "user.name=a", "-c", "user.email=a@b.c")
+    return subprocess.run(
+        ["git", "-C", str(root), *who, *arguments], check=True, capture_output=True, text=True
+    ).stdout
+
+
+def by_papermill(root: Path, **parameters: object) -> str:
+    ran = papermill.execute_notebook(
+        written(root), None, parameters, kernel_name="python3", language="python", progress_bar=False
+    )
+    return str(ran.cells[-1].outputs)
+
+
+def in_jupyter(root: Path, **parameters: object) -> str:
+    """Edits the parameters cell, saves the notebook and runs all its cells, as one does in JupyterLab."""
+    text = DEFAULTS
+    for name, value in parameters.items():
+        text = re.sub(rf"^{name} = .*$", f"{name} = {value!r}", text, flags=re.MULTILINE)
+    document = nbformat.read(written(root, text), as_version=4)
+    NotebookClient(document, kernel_name="python3").execute()
+    return str(document.cells[-1].outputs)
+
+
+@pytest.mark.parametrize("way", [by_papermill, in_jupyter])
+def test_changed_parameters_leave_the_committed_results_and_figures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: Callable[..., str]
 ) -> None:
+    """The committed results have no record of their parameters, as those of an older version."""
     monkeypatch.setattr(outputs, "ROOT", tmp_path)
-    path = written(tmp_path)
-    papermill.execute_notebook(path, None, kernel_name="python3", language="python", progress_bar=False)
-    assert outputs.load_results("specimen", "01_first") == {"found": 3}
-    assert outputs.load_results("specimen", "parameters")["01_first"]["k"] == 3
-    if way == "papermill":
-        ran = papermill.execute_notebook(
-            path, None, {"k": 5}, kernel_name="python3", language="python", progress_bar=False
-        )
-    else:
-        ran = nbformat.read(written(tmp_path, DEFAULTS.replace("k = 3", "k = 5")), as_version=4)
-        NotebookClient(ran, kernel_name="python3").execute()
-    assert "k = 5, not 3" in str(ran.cells[-1].outputs)
-    assert outputs.load_results("specimen", "01_first") == {"found": 3}
+    (tmp_path / ".gitignore").write_text("scratch-*/\n")
+    way(tmp_path)
+    outputs.results_path("specimen", "parameters").unlink()
+    git(tmp_path, "init")
+    git(tmp_path, "add", ".")
+    git(tmp_path, "commit", "-m", "results")
+    assert "Saved under 'scratch-specimen-" in (told := way(tmp_path, k=5)) and "k = 5, not 3" in told
+    git(tmp_path, "checkout", "notebooks")
+    assert git(tmp_path, "status", "--porcelain") == ""
     (scratch,) = (tmp_path / "results").glob("scratch-specimen-*")
     assert outputs.load_results(scratch.name, "01_first") == {"found": 5}
+    assert (tmp_path / "figures" / scratch.name / "01_a.png").exists()
+    assert "Saved under" not in way(tmp_path, batch=2, device="auto")
+    assert outputs.load_results("specimen", "01_first") == {"found": 3}
+
+
+@pytest.mark.parametrize("way", [by_papermill, in_jupyter])
+def test_without_git_the_record_is_what_the_results_were_made_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: Callable[..., str]
+) -> None:
+    monkeypatch.setattr(outputs, "ROOT", tmp_path)
+    way(tmp_path)
+    assert outputs.load_results("specimen", "parameters")["01_first"]["k"] == 3
+    assert "k = 5, not 3" in way(tmp_path, k=5)
+    assert outputs.load_results("specimen", "01_first") == {"found": 3}
 
 
 def test_locheads_run_saves_where_it_was_asked_to(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -65,8 +109,56 @@ def test_locheads_run_saves_where_it_was_asked_to(monkeypatch: pytest.MonkeyPatc
     written(tmp_path)
     recorded.record("mine", "01_first", {"k": 3})
     assert recorded.world_of("01_first", {"world": "mine", "k": 5}).startswith("scratch-mine-")
+    assert recorded.world_of("01_first", {"world": "specimen", "k": 5}).startswith("scratch-specimen-")
+    assert recorded.world_of("01_first", {"world": "specimen", "k": 3}) == "specimen"
     monkeypatch.setenv(recorded.CHECKED, "1")
     assert recorded.world_of("01_first", {"world": "mine", "k": 5}) == "mine"
+
+
+def test_a_run_refuses_to_replace_results_of_other_parameters(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(outputs, "ROOT", tmp_path)
+    written(tmp_path)
+    git(tmp_path, "init")
+    git(tmp_path, "add", ".")
+    git(tmp_path, "commit", "-m", "notebook")
+    recorded.record("five", "01_first", {"k": 5, "seed": 0, "batch": 16})
+    runner.run_study(["01"], {"k": 5, "batch": 1}, "five")
+    for parameters, changed in (({"k": 7}, "k = 7, not 5"), ({}, "k = 3, not 5")):
+        with pytest.raises(LocheadsError, match=rf"'five' holds results of 01_first .*\({changed}\)"):
+            runner.run_study(["01"], parameters, "five")
+        with pytest.raises(LocheadsError, match="'five' holds results"):
+            runner.dry_run(["01"], parameters, "five")
+    written(tmp_path, DEFAULTS.replace("k = 3", "k = 5"))  # edited and saved, but not committed
+    with pytest.raises(LocheadsError, match=r"01_first: k = 5, not 3 as in the committed notebook.*--world"):
+        runner.run_study(["01"])
+    runner.run_study(["01"], {}, "five")
+    runner.run_study(["01"], replacing=True)
+
+
+def test_results_md_shows_no_row_of_other_parameters(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(outputs, "ROOT", tmp_path)
+    for one in {one.notebook for one in (*COVERAGE, *SAID)}:
+        written(tmp_path).rename(tmp_path / "notebooks" / f"{one}.ipynb")
+    outputs.save_results("specimen", "03_grounding", {"rec_acc50_refcoco_val": 0.81, "held_out": 100})
+    recorded.record("specimen", "03_grounding", {"k": 3, "device": "cuda"})
+    assert "**81.0**" in results_md.report(["specimen"])
+    recorded.record("specimen", "03_grounding", {"k": 1})
+    report = results_md.report(["specimen"])
+    assert "**81.0**" not in report
+    assert "not shown: made with k = 1, not 3; redo it with `locheads run 03`" in report
+
+
+def test_a_preset_belongs_to_its_world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(outputs, "ROOT", tmp_path)
+    written(tmp_path)
+    (tmp_path / "notebooks" / "params").mkdir()
+    (tmp_path / "notebooks" / "params" / "large.yaml").write_text("world: large\nk: 5\n")
+    recorded.record("large", "01_first", {"k": 5, "seed": 0})
+    assert results_md.changed("large", "01_first") == ""
+    recorded.record("large", "01_first", {"k": 3, "seed": 1})
+    assert results_md.changed("large", "01_first") == "k = 3, not 5, seed = 1, not 0"
 
 
 @pytest.mark.parametrize(
