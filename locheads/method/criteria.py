@@ -26,6 +26,9 @@ CELLS = 2**22
 Elbow = Literal["chord", "curvature"]
 """How the bend of the sorted sums is found: farthest from the chord, or by curvature, taken literally."""
 
+Side = Literal["below", "above", "on"]
+"""Where the bend lies: below the chord (a convex curve, as the paper's), above it (concave), or on it."""
+
 Logarithm = Literal["natural", "2", "normalised"]
 """Unit of spatial entropy: nats, bits, or the share of the largest value for as many components."""
 
@@ -65,6 +68,20 @@ class Threshold:
     index: int
     sums: Float[np.ndarray, " heads"]
     distances: Float[np.ndarray, " heads"]
+
+    @property
+    def side(self) -> Side:
+        """Returns the side of the chord between the curve's ends on which the threshold lies.
+
+        Example:
+            >>> curvature_threshold(np.array([0.0, 1.0, 3.0, 10.0])).side
+            'below'
+        """
+        low, high = self.sums[0], self.sums[-1]
+        chord = low + (high - low) * self.index / max(len(self.sums) - 1, 1)
+        if np.isclose(self.value, chord, rtol=1e-9, atol=1e-12 * (high - low)):
+            return "on"
+        return "below" if self.value < chord else "above"
 
 
 def curvature_threshold(mean_sums: Float[np.ndarray, "*heads"], elbow: Elbow = "chord") -> Threshold:

@@ -76,7 +76,7 @@ def load_lvlm(
         dtype: A torch floating type, or `auto` for the checkpoint's.
         prompt: `release` (the default), `specimen` (the specimens'), `plain`, `chat`, or a text with
             `{image}` and `{expression}`; see `locheads.model.prompts`.
-        query: Capture the row of the expression's last token, or of the `last` token of all.
+        query: As `locheads.model.prompts.Query` describes: `expression`, `period` or `last`.
         fit: `own` leaves the picture to the processor, `pad` centres it on a square of the processor's mean
             colour, `stretch` resizes it to a square, `crop` takes its central square. Default: `pad` where
             the processor would crop (LLaVA, as its authors evaluate) or where the grid would depend on the

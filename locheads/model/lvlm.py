@@ -20,7 +20,7 @@ from locheads.errors import LocheadsError
 from locheads.method.geometry import Window
 from locheads.model.families import Family, own_window
 from locheads.model.grids import report_of
-from locheads.model.prompts import Query, own_tokens, tokens_after
+from locheads.model.prompts import Query, own_tokens, tokens_after, worded
 
 Fit = Literal["own", "pad", "stretch", "crop"]
 """How an image is brought to the encoder's size: by the processor (`own`), or made square before."""
@@ -159,7 +159,7 @@ class Lvlm:
                     f"'{expression}': '{own}' is a token of the model {self.name} itself, not text; "
                     "leave it out of the expression"
                 )
-        return [self.prompt.replace("{expression}", expression.strip()) for expression in expressions]
+        return [self.prompt.replace("{expression}", worded(text, self.query)) for text in expressions]
 
     def queries(
         self, ids: torch.Tensor, lengths: torch.Tensor, expressions: Sequence[str]
@@ -283,7 +283,9 @@ class Lvlm:
         texts = [row[:length].tolist() for row, length in zip(ids, lengths.tolist(), strict=True)]
         return torch.tensor(
             [
-                tokens_after(self.processor.tokenizer, self.prompt, expression.strip(), text, closing)
+                tokens_after(
+                    self.processor.tokenizer, self.prompt, worded(expression, self.query), text, closing
+                )
                 for text, expression in zip(texts, expressions, strict=True)
             ]
         )

@@ -31,8 +31,22 @@ PROMPTS = {
 }
 """The prompts that have a name; `chat` is a third one, the model's own chat template."""
 
-Query = Literal["expression", "last"]
-"""The query token whose row is captured: the expression's last token, or the last token of the text."""
+Query = Literal["expression", "period", "last"]
+"""The query token whose row is captured: the expression's last token, its period, or the text's last token.
+
+`period` appends a period to an expression that has none, as in the paper's examples.
+"""
+
+
+def worded(expression: str, query: Query) -> str:
+    """Returns the expression as the prompt holds it: stripped, and with one period at its end for `period`.
+
+    Example:
+        >>> worded("the red ring ", "period"), worded("the red ring.", "period")
+        ('the red ring.', 'the red ring.')
+    """
+    text = expression.strip()
+    return text + "." if query == "period" and not text.endswith(".") else text
 
 
 def resolve_prompt(prompt: str, processor: ProcessorMixin, image: str) -> str:

@@ -162,7 +162,7 @@ HEADLINES = (
     _ablation("rec_acc50_greedy_both", "greedy, both"),
     _ablation("rec_acc50_fixed_both", "fixed, both"),
     Headline("06_threshold", "threshold", f"{THRESHOLD_OF_LLAVA_15_7B:.3f}", "named in the text"),
-    Headline("06_threshold", "same_top3_threshold_share", "1.000", "Figure 13, τ from 0.2 to 0.6"),
+    Headline("06_threshold", "same_top3_share_in_papers_range", "1.000", "Figure 13, τ from 0.2 to 0.6"),
     Headline("07_stability", "same_top3_kept_share", "1.000", "Figure 14, N from 1 to 14"),
     Headline("07_stability", "shared_top3_n100"),
     _ablation("rec_acc50_sigma0.0_kernel7", "sigma=0"),

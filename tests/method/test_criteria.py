@@ -278,3 +278,17 @@ def test_a_threshold_of_nothing_or_of_no_numbers_is_refused(sums):
 
 def test_bottom_row_peak_by_hand():
     np.testing.assert_array_equal(bottom_row_peak(np.stack([picture("99 01"), picture("00 20")])), [1, 2])
+
+
+@pytest.mark.parametrize(
+    ("sums", "side"),
+    [
+        ([0, 1, 3, 10], "below"),
+        ([0, 7, 9, 10], "above"),
+        ([0, 1, 2, 3], "on"),
+        ([2, 2, 2], "on"),
+        ([5], "on"),
+    ],
+)
+def test_threshold_says_on_which_side_of_the_chord_it_lies(sums, side):
+    assert curvature_threshold(np.array(sums, dtype=float)).side == side
