@@ -33,7 +33,8 @@ def scores(
         outcomes: Rows from `evaluate` or `evaluate_variants`, with the columns of `by`.
         seed: Seed of the bootstrap over samples.
         by: Columns to group by.
-        metrics: Any of `rec_acc50`, `res_ciou` and `res_giou`.
+        metrics: Any of `rec_acc50`, `res_ciou` and `res_giou`. Those of masks are left out of a group in
+            which a sample has none.
 
     Returns:
         One row per group and metric: the columns of `by`, `metric`, `value`, and `low` and `high` of the 95 %
@@ -42,7 +43,7 @@ def scores(
     rows = []
     for key, group in outcomes.groupby(list(by), sort=False):
         measured = _per_sample(group)
-        for metric in metrics:
+        for metric in (one for one in metrics if one in measured):
             values, statistic = measured[metric]
             interval = bootstrap_interval(values, statistic, seed=seed)
             value = {"metric": metric, "value": float(statistic(values[None])[0])}
@@ -82,7 +83,7 @@ def differences(
     groups = {str(name): _per_sample(group) for name, group in outcomes.groupby("variant", sort=False)}
     rows = []
     for name, measured in groups.items():
-        for metric in metrics:
+        for metric in (one for one in metrics if one in measured):
             values, statistic = measured[metric]
             base = groups[reference][metric][0]
             interval = paired_difference_interval(values, base, statistic, seed=seed)
@@ -95,13 +96,12 @@ def _per_sample(group: pd.DataFrame) -> dict[str, tuple[np.ndarray, Statistic]]:
     """Returns, per metric, its values (one row per sample) and the statistic of a stack of resamples."""
     draws = group["draw"].nunique() if "draw" in group else 1
     hits = (group["box_iou"] >= 0.5).to_numpy(float).reshape(-1, draws)
+    boxes: dict[str, tuple[np.ndarray, Statistic]] = {"rec_acc50": (hits.mean(1), resample_means)}
+    if group["union"].isna().any():
+        return boxes
     areas = group[["intersection", "union"]].to_numpy().reshape(-1, draws, 2)
     ious = Overlap(areas[..., 0], areas[..., 1]).iou
-    return {
-        "rec_acc50": (hits.mean(1), resample_means),
-        "res_ciou": (areas, _mean_ciou),
-        "res_giou": (ious.mean(1), resample_means),
-    }
+    return {**boxes, "res_ciou": (areas, _mean_ciou), "res_giou": (ious.mean(1), resample_means)}
 
 
 def _mean_ciou(areas: Real[np.ndarray, "resample n draws 2"]) -> Float[np.ndarray, " resample"]:
