@@ -6,7 +6,10 @@ imported inside the subcommands, so that `--help` is fast.
 
 from __future__ import annotations
 
+import logging
+import signal
 import sys
+from typing import NoReturn
 
 import typer
 
@@ -31,12 +34,20 @@ for command in (run, sweep, ground, profile, data, manifest, results):  # in the
 train_app.command("specimen")(train_specimen)
 
 
+class _Ended(SystemExit):
+    """The command was ended by a signal."""
+
+
 def main() -> None:
     """Runs the command; reports a `LocheadsError` or a full disk as one line with exit status 2."""
     from locheads.files import explained
 
+    signal.signal(signal.SIGTERM, _end)
     try:
         app()
+    except _Ended:
+        print("locheads: ended by a signal; what had finished is kept", file=sys.stderr)
+        raise
     except LocheadsError as error:
         _fail(error)
     except OSError as error:
@@ -44,6 +55,12 @@ def main() -> None:
         if known is None:
             raise
         _fail(known)
+
+
+def _end(number: int, _: object) -> NoReturn:
+    """Ends the command as Ctrl-C does: kernels are shut down, unfinished files and locks removed."""
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # what awaits a kernel may yet see it die
+    raise _Ended(128 + number)
 
 
 def _fail(error: LocheadsError) -> None:

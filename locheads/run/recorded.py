@@ -15,6 +15,7 @@ from typing import Any
 
 from locheads.errors import LocheadsError
 from locheads.files import replacing
+from locheads.locks import hold
 from locheads.run import outputs
 from locheads.run.parameters import declared, declared_in
 
@@ -77,7 +78,8 @@ def record(world: str, notebook: str, parameters: Mapping[str, Any]) -> None:
     """Records the parameters of a notebook whose results were just saved."""
     if not (now := _own(notebook, parameters)):
         return
-    with replacing(outputs.results_path(world, outputs.PARAMETERS)) as partial:
+    lock = hold(outputs.ROOT / "runs" / world / outputs.PARAMETERS, "records parameters", wait=True)
+    with lock, replacing(outputs.results_path(world, outputs.PARAMETERS)) as partial:
         kept = {**read(world), notebook: now}
         partial.write_text(json.dumps(kept, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 

@@ -17,7 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from locheads.errors import LocheadsError
+from locheads.locks import hold
 from locheads.run import outputs
+from locheads.run.leftovers import sweep
 from locheads.run.outputs import SPECIMEN, Results, checked_world, load_results, results_path
 from locheads.run.parameters import check_parameters, check_ranges, declared, parse_assignments, read_preset
 from locheads.run.recorded import belonging, differences
@@ -80,7 +82,20 @@ def run_study(
     takers = _checked(names, given, world)
     if not replacing:
         _check_world(takers, given, world)
-    return (_run(path, _share({**given, "world": world}, taker), world) for path, taker in takers.items())
+    return _running(takers, given, world, replacing)
+
+
+def _running(
+    takers: Mapping[Path, Mapping[str, Any]], given: Mapping[str, Any], world: str, replacing: bool
+) -> Iterator[Finished]:
+    """Runs notebooks while no other process runs any in this world, after the leftovers of killed runs."""
+    folder = outputs.ROOT / "runs" / world
+    with hold(folder, f"runs notebooks in world '{world}'"):
+        if not replacing:  # again: another run may have ended in the meantime
+            _check_world(takers, given, world)
+        sweep(folder)
+        for path, taker in takers.items():
+            yield _run(path, _share({**given, "world": world}, taker), world)
 
 
 def dry_run(names: Sequence[str], parameters: Mapping[str, Any], world: str = SPECIMEN) -> str:
