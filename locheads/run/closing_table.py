@@ -61,7 +61,8 @@ def shown(value: Any) -> str:
 
 
 def _shown_head(record: dict[str, Any]) -> str:
+    """Returns a record as text; a frequency that is no number is left out."""
     if not {"layer", "head"} <= record.keys():
         return " ".join(map(str, record.values()))
-    frequency = f" {record['frequency']:.0%}" if "frequency" in record else ""
+    frequency = f" {record['frequency']:.0%}" if isinstance(record.get("frequency"), int | float) else ""
     return f"L{record['layer']} H{record['head']}{frequency}"

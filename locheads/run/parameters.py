@@ -75,6 +75,10 @@ def check_parameters(parameters: Mapping[str, Any], takers: Declared) -> None:
                 )
 
 
+TEXTS = ("revision", "prompt", "question", "convention", "query")
+"""Parameters that are texts, though their default may be None."""
+NAMES = ("model", "segmenter", "data", "dataset", "expressions", "reasoning")
+"""Parameters that are texts and cannot be empty."""
 LEAST: dict[str, float] = {"k": 1, "samples": 0, "held_out": 0, "batch": 1, "seed": 0}
 """Least value of the numbers that have one; 0 samples means all."""
 DTYPES = ("float32", "bfloat16", "float16")
@@ -91,6 +95,11 @@ def check_ranges(parameters: Mapping[str, Any]) -> None:
         value = parameters.get(name)
         if isinstance(value, int | float) and not value >= least:
             raise LocheadsError(f"'{name}' is {value}; give {least} or more")
+    for name, value in parameters.items():
+        if name in TEXTS and value is not None and not isinstance(value, str):
+            raise LocheadsError(f"'{name}' is {value!r}, no text; in a file, quote it")
+        if isinstance(value, str) and name in (*TEXTS, *NAMES) and not value.strip():
+            raise LocheadsError(f"'{name}' is empty; give a text, or leave it out")
     device, dtype = parameters.get("device"), parameters.get("dtype")
     if isinstance(device, str) and not DEVICE.fullmatch(device):
         raise LocheadsError(f"'device' is '{device}'; give auto, cpu, mps, cuda or as in cuda:0")
@@ -101,8 +110,9 @@ def check_ranges(parameters: Mapping[str, Any]) -> None:
 def parse_assignments(assignments: Sequence[str], takers: Declared) -> dict[str, Any]:
     """Parses the parameters of a command line, each of the form `name=value`.
 
-    A value for a text parameter is taken verbatim. Otherwise it is read as JSON (`0.5`, `true`,
-    `null`, `[1, 2]`) or as a Python literal (`True`, `None`), and as text when it is neither.
+    A value for a text parameter is taken verbatim; for those of `TEXTS`, `None` and `null` give None.
+    Otherwise it is read as JSON (`0.5`, `true`, `null`, `[1, 2]`) or as a Python literal (`True`, `None`),
+    and as text when it is neither.
 
     Raises:
         LocheadsError: There is no `=`, or no name before it.
@@ -115,7 +125,9 @@ def parse_assignments(assignments: Sequence[str], takers: Declared) -> dict[str,
         if name in parsed:
             raise LocheadsError(f"parameter '{name}' is given twice; give it once")
         defaults = [taker[name] for taker in takers.values() if name in taker]
-        parsed[name] = text if any(isinstance(default, str) for default in defaults) else _literal(text)
+        verbatim = any(isinstance(default, str) for default in defaults)
+        verbatim |= name in TEXTS and text not in ("None", "null")
+        parsed[name] = text if verbatim else _literal(text)
     return parsed
 
 
@@ -157,7 +169,7 @@ def _literal(text: str) -> Any:
     for read in (json.loads, ast.literal_eval):
         try:
             return read(text)
-        except (ValueError, SyntaxError):
+        except (ValueError, SyntaxError, RecursionError, MemoryError):
             continue
     return text
 

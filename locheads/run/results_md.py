@@ -10,7 +10,7 @@ from locheads.errors import LocheadsError
 from locheads.paper.coverage import COVERAGE, SAID, Counterpart, key_of
 from locheads.paper.published import ALIASES, NOT_LOADABLE
 from locheads.paper.tables import Reported
-from locheads.run import outputs
+from locheads.run import closing_table, outputs
 from locheads.run.outputs import SPECIMEN, Results
 from locheads.run.parameters import declared, read_preset
 from locheads.run.recorded import committed, differences, read
@@ -142,6 +142,8 @@ def _value(found: Results, key: str, task: str) -> str:
     shown = [found[name] for name in (key, f"{stem}_low", f"{stem}_high") if found.get(name) is not None]
     if not shown:
         return "–"
+    if not all(isinstance(one, int | float) for one in shown):
+        raise LocheadsError(f"result '{key}' is {shown[0]!r}, no number; run its notebook again")
     text = [f"{one:.3f}" if task == "spearman" else f"{100 * one:.1f}" for one in shown]
     return f"**{text[0]}**" + (f" [{text[1]}, {text[2]}]" if len(text) == 3 else "")
 
@@ -169,8 +171,8 @@ def _shown(value: object) -> str:
     if value is None:
         return "–"
     if isinstance(value, list):
-        return ", ".join(f"L{one['layer']} H{one['head']}" for one in value)
-    return f"{value:.3f}" if isinstance(value, float) else str(value)
+        value = [{name: one[name] for name in one if name != "frequency"} for one in value]
+    return closing_table.shown(value)
 
 
 def _line(cells: Iterable[str]) -> str:

@@ -85,6 +85,27 @@ def run_study(
     return _running(takers, given, world, replacing)
 
 
+def listing() -> str:
+    """Returns the notebooks with their titles, and the presets with their model, one per line."""
+    import nbformat
+
+    titles = [(path.stem, nbformat.read(path, as_version=4).cells[0].source) for path in notebooks()]
+    folder = outputs.ROOT / "notebooks" / "params"
+    presets = [
+        (path.stem, str(read_preset(path, folder).get("model", ""))) for path in sorted(folder.glob("*.yaml"))
+    ]
+    rows = [(name, title.splitlines()[0].lstrip("# ")) for name, title in titles]
+    width = max((len(name) for name, _ in (*rows, *presets)), default=0)
+    return "\n".join(
+        [
+            "notebooks",
+            *(f"  {name.ljust(width)}  {title}" for name, title in rows),
+            "presets",
+            *(f"  {name.ljust(width)}  {model}" for name, model in presets),
+        ]
+    )
+
+
 def _running(
     takers: Mapping[Path, Mapping[str, Any]], given: Mapping[str, Any], world: str, replacing: bool
 ) -> Iterator[Finished]:
@@ -154,7 +175,7 @@ def gather(
     """
     takers = {path.stem: declared(path) for path in map(find_notebook, names)}
     everyone = {path.stem: declared(path) for path in notebooks()}
-    loaded = read_preset(preset, outputs.ROOT / "notebooks" / "params") if preset else {}
+    loaded = read_preset(preset, outputs.ROOT / "notebooks" / "params") if preset is not None else {}
     wanted = {name for defaults in (takers or everyone).values() for name in defaults}
     elsewhere = {name for defaults in everyone.values() for name in defaults} - wanted - {"world"}
     given = {name: value for name, value in loaded.items() if name not in elsewhere}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 from collections.abc import Callable
@@ -17,6 +18,8 @@ from locheads.paper.coverage import COVERAGE, SAID
 from locheads.run import outputs, recorded, results_md, runner
 from locheads.run.closing_table import report
 from locheads.run.parameters import check_ranges, parse_assignments, read_preset
+from locheads.run.study import open_study
+from locheads.run.sweep import read_sweep
 
 BODY = """
 from pathlib import Path
@@ -163,11 +166,85 @@ def test_a_preset_belongs_to_its_world(monkeypatch: pytest.MonkeyPatch, tmp_path
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("k", 0), ("k", -3), ("device", "cdua"), ("dtype", "int3"), ("seed", -1), ("batch", 0)],
+    [
+        ("k", 0),
+        ("k", -3),
+        ("samples", -1),
+        ("held_out", -1),
+        ("revision", 1234567),
+        ("prompt", 1.5),
+        ("device", "cdua"),
+        ("dtype", "int3"),
+        ("seed", -1),
+        ("batch", 0),
+    ],
 )
 def test_values_out_of_range_are_refused(name: str, value: object) -> None:
     with pytest.raises(LocheadsError, match=f"'{name}' is '?{value}"):
         check_ranges({name: value})
+
+
+@pytest.mark.parametrize("text", ["83e2010", "1234567", "true", "[1]", "010", "Infinity"])
+def test_what_is_declared_as_text_stays_text(text: str) -> None:
+    taker = {"revision": None, "model": "specimen"}
+    for name in taker:
+        assert parse_assignments([f"{name}={text}"], {"01": taker}) == {name: text}
+    assert parse_assignments(["revision=None"], {"01": taker}) == {"revision": None}
+
+
+@pytest.mark.parametrize("name", ["prompt", "model", "data"])
+def test_a_text_is_not_empty(name: str) -> None:
+    with pytest.raises(LocheadsError, match=f"'{name}' is empty"):
+        check_ranges({name: " "})
+
+
+@pytest.mark.parametrize(
+    ("given", "complaint"),
+    [({"k": 0}, "'k' is 0"), ({"device": "cdua"}, "'device'"), ({"prompt": ""}, "'prompt'")],
+)
+def test_every_way_into_a_run_checks_ranges(tmp_path: Path, given: dict[str, object], complaint: str) -> None:
+    """A run, a dry run, a sweep, and a notebook's set-up, before anything is loaded."""
+    (tmp_path / "a.yaml").write_text(
+        json.dumps({"notebook": "03", "grid": {n: [v] for n, v in given.items()}})
+    )
+    ways: list[Callable[[], object]] = [
+        lambda: runner.run_study(["03"], given, "mine"),
+        lambda: runner.dry_run(["03"], given, "mine"),
+        lambda: read_sweep(tmp_path / "a.yaml"),
+        lambda: open_study("03_grounding", {"world": "mine", "model": "not there", **given}),
+    ]
+    for way in ways:
+        with pytest.raises(LocheadsError, match=complaint):
+            way()
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "complaint"),
+    [
+        ("a", "notebook: 010\ngrid: {k: [1]}", "no notebook '010'"),
+        ("a", "notebook: true\ngrid: {k: [1]}", "no notebook 'true'"),
+        (
+            "a",
+            f"notebook: 03\ngrid: {{k: {[*range(1, 200)]}, seed: {[*range(200)]}}}",
+            r"39,800 points; .* most 10,000",
+        ),
+        (
+            "meine k\u00f6pfe",
+            "notebook: 03\ngrid: {k: [1]}",
+            r"meine k\u00f6pfe\.yaml: name the file with letters",
+        ),
+        ("a", "[" * 5000, "not a YAML file"),
+    ],
+)
+def test_sweeps_that_are_refused(tmp_path: Path, name: str, text: str, complaint: str) -> None:
+    (tmp_path / f"{name}.yaml").write_text(text)
+    with pytest.raises(LocheadsError, match=complaint):
+        read_sweep(tmp_path / f"{name}.yaml")
+
+
+def test_a_sweep_of_a_notebook_as_a_number(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("notebook: 3\ngrid: {k: [1]}")
+    assert [point.notebook for point in read_sweep(tmp_path / "a.yaml")] == ["03_grounding"]
 
 
 def test_a_parameter_is_given_once() -> None:
@@ -191,7 +268,9 @@ def test_a_preset_holds_each_name_once_and_plain_values(tmp_path: Path, text: st
         read_preset("mine", tmp_path)
 
 
-@pytest.mark.parametrize("text", ["null", "3", "[]"])
+@pytest.mark.parametrize(
+    "text", ["null", "3", "[]", '{"a": {"b": 1}}', '{"a": [1]}', '{"a": [{"layer": 1.5}]}']
+)
 def test_a_results_file_of_another_form_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
 ) -> None:
