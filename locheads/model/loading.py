@@ -22,13 +22,13 @@ from transformers import (
 from transformers.utils.logging import disable_progress_bar
 
 from locheads.errors import LocheadsError, LocheadsWarning
-from locheads.model import llava_checkpoint as original
 from locheads.model.attention import ATTENTION
 from locheads.model.checkpoint import check_code, check_merged, check_weights, damage, first_line, quiet
 from locheads.model.devices import pick_device
 from locheads.model.families import Family, crops, family_of
 from locheads.model.grids import report_of
 from locheads.model.lvlm import Encoded, Fit, Lvlm
+from locheads.model.original import layout as original
 from locheads.model.prompts import Query, marked_image, resolve_prompt
 from locheads.model.shipped import SPECIMENS, verify
 from locheads.paper.published import ALIASES, NOT_LOADABLE
