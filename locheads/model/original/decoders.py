@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from tokenizers import normalizers, pre_tokenizers
 from transformers import (
     AutoTokenizer,
     GemmaConfig,
@@ -78,3 +79,21 @@ def tokenizer_of(folder: Path, decoder: PreTrainedConfig) -> PreTrainedTokenizer
     options = {} if "add_bos_token" in said else {"add_bos_token": True}
     with quiet():
         return kind.from_pretrained(folder, **options)
+
+
+def without_inner_space(tokenizer: PreTrainedTokenizerBase) -> None:
+    """Keeps a Llama tokenizer from putting a space token (`▁`, 29871) behind the image.
+
+    Such a tokenizer begins a text with a space. Some published settings do so again after every special
+    token, some do not; the paper's release filters the token out. Without it both layouts give the same input.
+    """
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        return
+    metaspace = pre_tokenizers.Metaspace(replacement="▁", prepend_scheme="first", split=False)
+    if isinstance(backend.pre_tokenizer, pre_tokenizers.Metaspace):
+        if backend.pre_tokenizer.prepend_scheme == "always":
+            backend.pre_tokenizer = metaspace
+    elif "Prepend" in repr(backend.normalizer) and backend.pre_tokenizer is None:
+        backend.normalizer = normalizers.Sequence([])
+        backend.pre_tokenizer = metaspace

@@ -21,7 +21,7 @@ from transformers import (
 from locheads.errors import LocheadsError
 from locheads.model.checkpoint import check_weights, quiet
 from locheads.model.original import yi_vl
-from locheads.model.original.decoders import config_of, tokenizer_of
+from locheads.model.original.decoders import config_of, tokenizer_of, without_inner_space
 from locheads.model.original.towers import Tower, load_tower
 from locheads.model.original.weights import Weights, read
 
@@ -75,6 +75,7 @@ def load(
     weights |= {_TOWER + key: tensor for key, tensor in tower.weights.items()}
     tokenizer = tokenizer_of(folder, decoder)
     tokenizer.add_special_tokens({"additional_special_tokens": [IMAGE]})
+    without_inner_space(tokenizer)
     image = tokenizer.convert_tokens_to_ids(IMAGE)
     _add_image_row(weights, image)
     if projector == "linear":

@@ -11,6 +11,7 @@ import torch
 from family_checks import EXPRESSIONS, picture
 from llava_layout import make, write
 from tiny_models import CORPUS, make_tokenizer
+from transformers import PreTrainedTokenizerFast
 
 from locheads.model.attention import capture
 from locheads.model.loading import load_lvlm
@@ -84,3 +85,35 @@ def test_padding_with_the_unknown_token_is_no_unknown_word(folder: Path) -> None
     for one, image, expression in zip(together, images, EXPRESSIONS, strict=True):
         alone = capture(lvlm, [image], [expression])[0]
         torch.testing.assert_close(one, alone, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("scheme", ["prepended", "always"])
+def test_both_layouts_have_no_space_token_behind_the_image(scheme: str, folder: Path, tmp_path: Path) -> None:
+    """The hub's `tokenizer.json` puts a space behind every special token."""
+    lvlm = load_lvlm(str(folder))
+    new = tmp_path / "new"
+    lvlm.model.save_pretrained(new)
+    lvlm.processor.save_pretrained(new)
+    file = new / "tokenizer.json"
+    made = json.loads(file.read_text())
+    if scheme == "prepended":
+        replace = {"type": "Replace", "pattern": {"String": " "}, "content": "▁"}
+        made["normalizer"] = {
+            "type": "Sequence",
+            "normalizers": [{"type": "Prepend", "prepend": "▁"}, replace],
+        }
+        made["pre_tokenizer"] = None
+    else:
+        made["pre_tokenizer"]["prepend_scheme"] = "always"
+    file.write_text(json.dumps(made))
+    plain = PreTrainedTokenizerFast(tokenizer_file=str(file))
+    after = plain("the\n<image>\nring", add_special_tokens=False)["input_ids"]
+    assert plain.convert_ids_to_tokens(after)[3:5] == ["▁", "<0x0A>"]
+    both = load_lvlm(str(new))
+    for expression in EXPRESSIONS:
+        assert ids_of(both, expression) == ids_of(lvlm, expression)
+        assert lvlm.processor.tokenizer.decode(ids_of(both, expression)).endswith(f"<image>\n{expression}")
+    images = [picture((120, 80), seed) for seed in range(3)]
+    torch.testing.assert_close(
+        capture(both, images, EXPRESSIONS), capture(lvlm, images, EXPRESSIONS), atol=0, rtol=0
+    )
