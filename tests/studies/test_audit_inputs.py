@@ -34,7 +34,7 @@ def test_varied_is_the_model_loaded_otherwise(lvlm):
     other = varied(lvlm, AFTER, "stretch", "last")
     assert other.model is lvlm.model
     assert (other.prompt, other.query, other.fit) == (again.prompt, again.query, again.fit)
-    assert (lvlm.query, lvlm.fit) == ("expression", "own")
+    assert (lvlm.query, lvlm.fit) == ("period", "own")
 
 
 def test_what_stands_after_matters_to_the_last_token_only(lvlm, samples):
@@ -57,7 +57,7 @@ def test_prompts_with_unknown_words_are_refused_by_name(lvlm, samples):
     taken, refused = prompted(lvlm, prompts, samples[0], last=["after"])
     assert list(taken) == ["after", "before"] and list(refused) == ["release", "chat"]
     assert "does not know the word 'You'" in refused["release"] and "no chat template" in refused["chat"]
-    assert taken["after"].query == "last" and taken["before"].query == "expression"
+    assert taken["after"].query == "last" and taken["before"].query == "period"
 
 
 def test_ways_of_one_model_share_their_capture_and_not_their_boxes(lvlm, samples):
