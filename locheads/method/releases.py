@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from locheads.method.criteria import Elbow, bends
+from locheads.method.selection import greedy_heads
 
 PerHead = Float[np.ndarray, "sample layer head"]
 
@@ -74,7 +75,10 @@ def keeping_one(
 
 
 def lowest_entropies(
-    entropies: PerHead, eligible: Bool[np.ndarray, "sample layer head"], k: int
+    entropies: PerHead,
+    eligible: Bool[np.ndarray, "sample layer head"],
+    k: int,
+    sums: PerHead | None = None,
 ) -> Int[np.ndarray, "sample k 2"]:
     """Takes the `k` eligible heads of lowest entropy of each sample itself, as both releases do.
 
@@ -82,20 +86,17 @@ def lowest_entropies(
         entropies: Spatial entropies.
         eligible: The heads of each sample that may be taken.
         k: How many heads: 5, or 3 in the rewrite's second settings file.
+        sums: Equal entropies go to the larger of these; None: to the lower number, as in the releases.
 
     Returns:
-        (layer, head), lowest first; equal entropies by number. (-1, -1) where a sample has too few, as of
-        `selection.greedy_heads`.
+        (layer, head), lowest first, as `selection.greedy_heads`.
 
     Example:
         >>> lowest_entropies(np.array([[[0.5, 0.0, 0.5]]]), np.array([[[True, False, True]]]), 3).tolist()
         [[[0, 0], [0, 2], [-1, -1]]]
     """
-    flat = (len(entropies), -1)
-    able = eligible.reshape(flat)
-    order = np.lexsort([entropies.reshape(flat), ~able], axis=-1)[:, :k]  # the key that counts most comes last
-    heads = np.full((len(entropies), k, 2), -1)
-    found = np.take_along_axis(able, order, axis=1)[..., None]
-    numbers = np.stack(np.divmod(order, entropies.shape[2]), axis=-1)
-    heads[:, : order.shape[1]] = np.where(found, numbers, -1)
-    return heads
+    order = np.zeros_like(entropies) if sums is None else sums
+    # A head that is kept although no cell is above the level is the only one of its sample.
+    known = np.where(np.isfinite(entropies), entropies, 0.0)
+    barred = np.where(eligible, known, np.inf)
+    return greedy_heads(order, barred, -np.inf, k, skipped_layers=0, threshold_on="sample")

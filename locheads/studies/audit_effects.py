@@ -9,7 +9,8 @@ import pandas as pd
 from jaxtyping import Float
 from scipy import stats
 
-from locheads.studies.audit import DEFAULT, Chosen
+from locheads.studies.audit import Chosen
+from locheads.studies.audit_readings import DEFAULT
 
 
 def correlation_differences(
@@ -33,7 +34,7 @@ def correlation_differences(
 
     Returns:
         Columns `variant`, `metric` ("spearman"), `value` (ρ − ρ of `DEFAULT`), `low`, `high` (95 % interval,
-        paired), `rho`. NaN where there is no correlation.
+        paired), `p` (two-sided, of the same draws), `rho`. NaN where there is no correlation.
     """
     rng = np.random.default_rng(seed)
     some = iou[DEFAULT]

@@ -117,7 +117,7 @@ def found_by(heads: np.ndarray) -> list[list[tuple[int, int]]]:
 def test_the_first_release_takes_the_heads_of_plain_loops(maps, k):
     sums, entropies = attention_sum(maps), spatial_entropy(maps, 1.0, 0.001, "mass")
     eligible = passing_by_number(sums) & np.isfinite(entropies)
-    heads = lowest_entropies(np.round(entropies, 12), eligible, k)
+    heads = lowest_entropies(entropies, eligible, k)
     assert found_by(heads) == [first_release(one, k) for one in maps]
 
 
@@ -129,7 +129,7 @@ def test_the_rewrite_takes_the_heads_of_plain_loops(maps, k):
     barred = bottom_row_peak(maps) > 0.05
     eligible = (sums >= sample_thresholds(sums)[:, None, None] * (1 - 1e-6)) & np.isfinite(entropies) & ~barred
     eligible[:, :2] = False
-    heads = lowest_entropies(np.round(entropies, 12), keeping_one(eligible, sums, barred), k)
+    heads = lowest_entropies(entropies, keeping_one(eligible, sums, barred), k)
     assert found_by(heads) == [rewrite(one, k) for one in maps]
 
 
