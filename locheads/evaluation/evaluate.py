@@ -80,9 +80,9 @@ def evaluate_variants(
         variants: Name → variant.
 
     Returns:
-        One row per sample and variant, the variants of a sample together: `sample_id`, `variant`, `box`
-        (xyxy pixels), `box_iou`, and `intersection` and `union` of the masks in pixels, without the pixels
-        that the data set ignores.
+        One row per sample and variant, the variants of a sample together: `sample_id`, `image_id`, `variant`,
+        `box` (xyxy pixels), `box_iou`, and `intersection` and `union` of the masks in pixels, without the
+        pixels that the data set ignores.
 
     Raises:
         ValueError: The numbers of maps and samples differ.
@@ -131,6 +131,7 @@ def _outcomes(
     return pd.DataFrame(
         {
             "sample_id": sample.sample_id,
+            "image_id": sample.image_id,
             "box": list(map(tuple, boxes)),
             "box_iou": box_iou(np.tile(np.array(sample.box, float), (len(boxes), 1)), boxes),
             "intersection": overlap.intersection,

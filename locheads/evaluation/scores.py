@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float, Real
+from jaxtyping import Real
 
-from locheads.evaluation.metrics import (
-    Overlap,
-    bootstrap_interval,
-    paired_difference_interval,
-    resample_means,
-)
+from locheads.evaluation.intervals import p_value, percentiles, resampled_ratios
+from locheads.evaluation.metrics import Overlap
 
 METRICS = ("rec_acc50", "res_ciou")
 """The metrics that the paper's tables of RefCOCO report."""
-
-Statistic = Callable[[np.ndarray], np.ndarray]
 
 
 def scores(
@@ -31,21 +25,21 @@ def scores(
 
     Args:
         outcomes: Rows from `evaluate` or `evaluate_variants`, with the columns of `by`.
-        seed: Seed of the bootstrap over samples.
+        seed: Seed of the bootstrap over pictures, and over draws where there are several.
         by: Columns to group by.
         metrics: Any of `rec_acc50`, `res_ciou` and `res_giou`.
 
     Returns:
         One row per group and metric: the columns of `by`, `metric`, `value`, and `low` and `high` of the 95 %
-        interval. The value of a random choice is the mean over its draws.
+        interval, which carries the choice of pictures and of draws. The value of a random choice is the mean
+        over its draws.
     """
     rows = []
     for key, group in outcomes.groupby(list(by), sort=False):
-        measured = _per_sample(group)
+        measured, pictures = _parts(group)
         for metric in metrics:
-            values, statistic = measured[metric]
-            interval = bootstrap_interval(values, statistic, seed=seed)
-            value = {"metric": metric, "value": float(statistic(values[None])[0])}
+            interval = percentiles(resampled_ratios(measured[metric], pictures, seed=seed))
+            value = {"metric": metric, "value": _ratio(measured[metric])}
             rows.append(dict(zip(by, key, strict=True)) | value | vars(interval))
     return pd.DataFrame(rows)
 
@@ -72,38 +66,39 @@ def differences(
     Args:
         outcomes: Rows from `evaluate_variants`.
         reference: The variant that is subtracted.
-        seed: Seed of the bootstrap over samples.
+        seed: Seed of the bootstrap over pictures, and over draws where there are several.
         metrics: As in `scores`.
 
     Returns:
-        Columns `variant`, `metric`, `value` (variant − reference, in [-1, 1]), `low`, `high` (95 %
-        intervals over samples, paired).
+        Columns `variant`, `metric`, `value` (variant − reference, in [-1, 1]), `low`, `high` (95 % intervals
+        over pictures, paired) and `p` (two-sided, of the same resamples).
     """
-    groups = {str(name): _per_sample(group) for name, group in outcomes.groupby("variant", sort=False)}
+    groups = {str(name): _parts(group) for name, group in outcomes.groupby("variant", sort=False)}
     rows = []
-    for name, measured in groups.items():
+    for name, (measured, pictures) in groups.items():
         for metric in metrics:
-            values, statistic = measured[metric]
-            base = groups[reference][metric][0]
-            interval = paired_difference_interval(values, base, statistic, seed=seed)
-            value = float(statistic(values[None])[0] - statistic(base[None])[0])
-            rows.append({"variant": name, "metric": metric, "value": value} | vars(interval))
+            parts, base = measured[metric], groups[reference][0][metric]
+            gains = resampled_ratios(parts, pictures, seed=seed) - resampled_ratios(base, pictures, seed=seed)
+            found = {"value": _ratio(parts) - _ratio(base)} | vars(percentiles(gains)) | {"p": p_value(gains)}
+            rows.append({"variant": name, "metric": metric} | found)
     return pd.DataFrame(rows)
 
 
-def _per_sample(group: pd.DataFrame) -> dict[str, tuple[np.ndarray, Statistic]]:
-    """Returns, per metric, its values (one row per sample) and the statistic of a stack of resamples."""
+def _parts(group: pd.DataFrame) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Returns, per metric, numerators and denominators `[n draw 2]`, and the picture of each sample."""
     draws = group["draw"].nunique() if "draw" in group else 1
-    hits = (group["box_iou"] >= 0.5).to_numpy(float).reshape(-1, draws)
+    ious = group["box_iou"].to_numpy(float).reshape(-1, draws)
     areas = group[["intersection", "union"]].to_numpy().reshape(-1, draws, 2)
-    ious = Overlap(areas[..., 0], areas[..., 1]).iou
-    return {
-        "rec_acc50": (hits.mean(1), resample_means),
-        "res_ciou": (areas, _mean_ciou),
-        "res_giou": (ious.mean(1), resample_means),
+    ones = np.ones_like(ious)
+    parts = {
+        "rec_acc50": np.stack([ious >= 0.5, ones], axis=-1),
+        "res_ciou": areas,
+        "res_giou": np.stack([Overlap(areas[..., 0], areas[..., 1]).iou, ones], axis=-1),
     }
+    return parts, group["image_id"].to_numpy()[::draws]
 
 
-def _mean_ciou(areas: Real[np.ndarray, "resample n draws 2"]) -> Float[np.ndarray, " resample"]:
-    total = areas.sum(1)
-    return (total[..., 0] / total[..., 1]).mean(-1)
+def _ratio(parts: Real[np.ndarray, "n draw 2"]) -> float:
+    """Returns the ratio of the sums, averaged over draws."""
+    totals = parts.sum(0)
+    return float((totals[:, 0] / totals[:, 1]).mean())

@@ -7,14 +7,17 @@ finds heads that serve every other.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 import xarray as xr
+from jaxtyping import Float, Shaped
 
 from locheads.data.samples import Sample
 from locheads.evaluation.evaluate import Variant, stored_maps
-from locheads.evaluation.metrics import bootstrap_interval, box_iou, paired_difference_interval, spearman
+from locheads.evaluation.intervals import p_value, percentiles, resampled_ratios
+from locheads.evaluation.metrics import box_iou, spearman
 from locheads.method.selection import Head, Selection, selection_frequency
 from locheads.model.lvlm import Lvlm
 
@@ -22,57 +25,70 @@ RANDOM = "random"
 """Name of the baseline: random heads that pass τ."""
 
 
+@dataclass(frozen=True)
+class Hits:
+    """Whether the boxes of several choices of heads are right (IoU at least 0.5) on one set of samples.
+
+    Attributes:
+        right: By the name of the data set that the heads were found on, 1 or 0 per sample and draw;
+            localization heads are a single draw.
+        pictures: Image id of each sample.
+    """
+
+    right: Mapping[str, Float[np.ndarray, "n draw"]]
+    pictures: Shaped[np.ndarray, " n"]
+
+    def parts(self, name: str) -> Float[np.ndarray, "n draw 2"]:
+        """Returns numerators and denominators of Acc@0.5, as `resampled_ratios` takes them."""
+        return np.stack([self.right[name], np.ones_like(self.right[name])], axis=-1)
+
+
 def hits(
     lvlm: Lvlm,
     samples: Sequence[Sample],
     measured: xr.Dataset,
     found: Mapping[str, Sequence[tuple[Head, ...]]],
-) -> pd.DataFrame:
-    """Returns whether each box is right (IoU at least 0.5): one row per sample, one column per set of heads.
+) -> Hits:
+    """Grounds every sample with every choice of heads, and says which boxes are right.
 
     Args:
         lvlm: The model that produced the maps.
         samples: With boxes.
         measured: Their profile, with maps.
-        found: Heads by the name of the data set that they were found on; where there are several choices
-            (random draws), the mean over them is taken.
-
-    Returns:
-        Shares in [0, 1], indexed by sample id.
+        found: Heads by the name of the data set that they were found on; several choices are draws.
     """
-    rows = []
+    right: dict[str, list[np.ndarray]] = {name: [] for name in found}
     for sample, maps in zip(samples, stored_maps(measured), strict=True):
         window, true = lvlm.window(sample.size), np.array([sample.box], float)
-        row = {}
         for name, choices in found.items():
             boxes = np.stack([Variant(heads).ground(maps, window, 0).box for heads in choices])
-            row[name] = float((box_iou(np.repeat(true, len(boxes), axis=0), boxes) >= 0.5).mean())
-        rows.append(row)
-    return pd.DataFrame(rows, index=pd.Index([sample.sample_id for sample in samples], name="sample_id"))
+            right[name].append(box_iou(np.repeat(true, len(boxes), axis=0), boxes) >= 0.5)
+    pictures = np.array([sample.image_id for sample in samples])
+    return Hits({name: np.stack(rows).astype(float) for name, rows in right.items()}, pictures)
 
 
-def transfer(used_on: Mapping[str, pd.DataFrame], seed: int = 0) -> pd.DataFrame:
+def transfer(used_on: Mapping[str, Hits], seed: int = 0) -> pd.DataFrame:
     """Returns Acc@0.5 of heads found on one set and used on another, and its difference to the own heads.
 
     Args:
         used_on: `hits` by data set.
-        seed: Of the bootstrap over samples.
+        seed: Of the bootstrap over pictures, and over draws where there are several.
 
     Returns:
-        Columns `found`, `used`, `value`, `low`, `high` (95 % interval) and `gain`, `gain_low`, `gain_high`:
-        the paired difference to the heads that were found on the set itself.
+        Columns `found`, `used`, `value`, `low`, `high` (95 % interval) and `gain`, `gain_low`, `gain_high`,
+        `p`: the paired difference to the heads that were found on the set itself.
     """
     rows = []
-    for used, table in used_on.items():
-        own = table[used].to_numpy()
-        for found in table.columns:
-            right = table[found].to_numpy()
-            interval = bootstrap_interval(right, seed=seed)
-            gain = paired_difference_interval(right, own, seed=seed)
+    for used, outcome in used_on.items():
+        own = resampled_ratios(outcome.parts(used), outcome.pictures, seed=seed)
+        for found, right in outcome.right.items():
+            drawn = resampled_ratios(outcome.parts(found), outcome.pictures, seed=seed)
+            gain = percentiles(drawn - own)
             rows.append(
                 {"found": found, "used": used, "value": float(right.mean())}
-                | vars(interval)
-                | {"gain": float((right - own).mean()), "gain_low": gain.low, "gain_high": gain.high}
+                | vars(percentiles(drawn))
+                | {"gain": float(right.mean() - outcome.right[used].mean())}
+                | {"gain_low": gain.low, "gain_high": gain.high, "p": p_value(drawn - own)}
             )
     return pd.DataFrame(rows)
 

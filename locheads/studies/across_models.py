@@ -13,11 +13,12 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 import xarray as xr
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from scipy.stats import rankdata
 
 from locheads.data.samples import Sample
 from locheads.errors import LocheadsError
+from locheads.evaluation.intervals import percentiles, resampled_sums
 from locheads.evaluation.metrics import Correlation, spearman
 from locheads.method.selection import Head, Selection, select_heads
 from locheads.paper.tables import HEADS
@@ -165,12 +166,15 @@ def overrated(one: Compared, most: int = 3) -> tuple[Head, ...]:
     return tuple(one.often[place] for place in np.argsort(-gap, kind="stable")[:most])
 
 
-def shared_misses(right: Mapping[str, Float[np.ndarray, " sample"]], seed: int = 0) -> pd.DataFrame:
+def shared_misses(
+    right: Mapping[str, Float[np.ndarray, " sample"]], pictures: Shaped[np.ndarray, " sample"], seed: int = 0
+) -> pd.DataFrame:
     """Measures whether each two models miss the same expressions.
 
     Args:
         right: By model, whether each sample's box is right (1) or not (0), the same samples in one order.
-        seed: Of the bootstrap over samples.
+        pictures: Image id of each sample.
+        seed: Of the bootstrap over pictures.
 
     Returns:
         One row per pair of models: shares in which `both`, `one` or `neither` is right, `by_chance` (the
@@ -179,12 +183,21 @@ def shared_misses(right: Mapping[str, Float[np.ndarray, " sample"]], seed: int =
     """
     rows = []
     for (first, a), (second, b) in combinations(right.items(), 2):
-        phi = spearman(a, b, seed=seed)  # of two binary variables, phi is their rank correlation
         hits, other = np.asarray(a) > 0, np.asarray(b) > 0
+        counts = np.stack([np.ones(len(hits)), hits, other, hits & other], axis=-1)
+        interval = percentiles(_phi(resampled_sums(counts, pictures, np.random.default_rng(seed))))
         rows.append(
             {"first": first, "second": second, "both": (hits & other).mean(), "one": (hits ^ other).mean()}
             | {"neither": (~hits & ~other).mean(), "by_chance": (~hits).mean() * (~other).mean()}
-            | {"phi": phi.rho, "low": phi.low, "high": phi.high}
+            | {"phi": float(_phi(counts.sum(0)[None])[0])}
+            | vars(interval)
         )
     columns = ["first", "second", "both", "one", "neither", "by_chance", "phi", "low", "high"]
     return pd.DataFrame(rows, columns=columns)
+
+
+def _phi(counts: Float[np.ndarray, "resample 4"]) -> Float[np.ndarray, " resample"]:
+    """Computes φ from the numbers of samples, hits of the first, hits of the second, and common hits."""
+    n, a, b, both = counts.T
+    spread = np.sqrt(a * (n - a) * b * (n - b))
+    return np.divide(n * both - a * b, spread, out=np.full(len(n), np.nan), where=spread > 0)

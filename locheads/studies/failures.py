@@ -15,7 +15,8 @@ from jaxtyping import Bool, Float, Real
 from scipy import ndimage
 
 from locheads.data.samples import Box, Sample, true_mask
-from locheads.evaluation.metrics import bootstrap_interval, box_iou, mask_iou
+from locheads.evaluation.intervals import mean_interval
+from locheads.evaluation.metrics import box_iou, mask_iou
 from locheads.method.grounding import convex_hull, polygon_area
 from locheads.model.lvlm import Lvlm
 from locheads.model.segmenter import Segmenter
@@ -111,10 +112,10 @@ def anatomy(
         objects: Boxes of all objects of each picture, by image id; the sample's own among them.
 
     Returns:
-        One row per sample: `sample_id`, `counting`, `cells` (area of the object), `solidity`, `margin` (least
-        distance of its box to the border, in cells), `objects` (how many the picture has; 0: unknown),
-        `kind`, `box_iou`,
-        `mask_iou` (of the mask from the heads' box), `true_box_iou` (of the mask from the true box).
+        One row per sample: `sample_id`, `image_id`, `counting`, `cells` (area of the object), `solidity`,
+        `margin` (least distance of its box to the border, in cells), `objects` (how many the picture has; 0:
+        unknown), `kind`, `box_iou`, `mask_iou` (of the mask from the heads' box), `true_box_iou` (of the mask
+        from the true box).
     """
     rows = []
     with progress(len(samples), "looking at boxes and masks") as bar:
@@ -134,6 +135,7 @@ def _described(
     to_border = np.concatenate([true[:2], np.array(sample.size) - true[2:]])
     return {
         "sample_id": sample.sample_id,
+        "image_id": sample.image_id,
         "counting": counts(sample.expression),
         "cells": mask.sum() / (width * height),
         "solidity": solidity(mask),
@@ -154,10 +156,10 @@ def rates(table: pd.DataFrame, by: str, outcome: str = "hit", seed: int = 0) -> 
     """Returns the mean of an outcome in each group, with its 95 % bootstrap interval.
 
     Args:
-        table: One row per sample.
+        table: One row per sample, with its `image_id`.
         by: The column that names the group; its order is kept where it is categorical.
         outcome: A column of booleans, or of shares in [0, 1].
-        seed: Seed of the bootstrap over samples.
+        seed: Seed of the bootstrap over pictures.
 
     Returns:
         Indexed by group: `samples`, `value`, `low`, `high`. Groups without a sample are left out.
@@ -166,6 +168,6 @@ def rates(table: pd.DataFrame, by: str, outcome: str = "hit", seed: int = 0) -> 
     for group, some in table.groupby(by, observed=True):
         values = some[outcome].to_numpy(float)
         rows[group] = {"samples": len(some), "value": values.mean()} | vars(
-            bootstrap_interval(values, seed=seed)
+            mean_interval(values, some["image_id"].to_numpy(), seed=seed)
         )
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis(by)

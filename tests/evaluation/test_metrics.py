@@ -17,7 +17,6 @@ from locheads.evaluation.metrics import (
     giou,
     mask_iou,
     mask_overlap,
-    paired_difference_interval,
     spearman,
 )
 
@@ -185,19 +184,3 @@ def test_a_wider_confidence_gives_a_wider_interval():
     values = np.arange(30.0)
     narrow, wide = (bootstrap_interval(values, confidence=level) for level in (0.5, 0.95))
     assert wide.low < narrow.low < narrow.high < wide.high
-
-
-@given(
-    hnp.arrays(np.float64, 12, elements=st.floats(0, 1)), hnp.arrays(np.float64, 12, elements=st.floats(0, 1))
-)
-def test_paired_interval_of_means_is_that_of_the_differences(a, b):
-    paired = paired_difference_interval(a, b, resamples=50)
-    alone = bootstrap_interval(a - b, resamples=50)
-    np.testing.assert_allclose([paired.low, paired.high], [alone.low, alone.high], atol=1e-12)
-
-
-def test_what_two_ways_share_cancels():
-    hard = np.random.default_rng(0).integers(0, 2, 50).astype(float)
-    paired = paired_difference_interval(hard + 0.25, hard)
-    assert (paired.low, paired.high) == (pytest.approx(0.25), pytest.approx(0.25))
-    assert bootstrap_interval(hard).high - bootstrap_interval(hard).low > 0.2

@@ -13,7 +13,14 @@ def outcomes_of(**columns: list[tuple[float, int, int]]) -> pd.DataFrame:
     """Box IoU, intersection and union of each variant's samples."""
     return pd.DataFrame(
         [
-            {"sample_id": number, "variant": name, "box_iou": iou, "intersection": common, "union": union}
+            {
+                "sample_id": number,
+                "image_id": f"picture {number}",
+                "variant": name,
+                "box_iou": iou,
+                "intersection": common,
+                "union": union,
+            }
             for number in range(len(next(iter(columns.values()))))
             for name, rows in columns.items()
             for iou, common, union in [rows[number]]

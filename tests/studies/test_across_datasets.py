@@ -3,7 +3,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 import xarray as xr
 
@@ -14,7 +13,7 @@ from locheads.evaluation.evaluate import Variant, boxes_of
 from locheads.method.geometry import Window
 from locheads.method.selection import Head, select_heads
 from locheads.model.lvlm import Lvlm
-from locheads.studies.across_datasets import frequency_agreement, hits, shared_heads, transfer
+from locheads.studies.across_datasets import Hits, frequency_agreement, hits, shared_heads, transfer
 
 HERE, THERE = Head(0, 0), Head(1, 1)
 
@@ -52,9 +51,13 @@ def test_hits_of_own_and_random_heads():
     samples = [Sample(n, Path("x"), n, "it", (80, 80), (0.0, 0.0, 50.0, 50.0)) for n in ("a", "b")]
     measured = xr.Dataset({"maps": (dims, maps_that_look(2))})
     found = {"one": [(HERE,)], "two": [(THERE,)], "random": [(HERE,), (THERE,)]}
-    table = hits(Stretching(), samples, measured, found)
-    assert list(table.index) == ["a", "b"]
-    assert table.loc["a"].to_dict() == {"one": 1.0, "two": 0.0, "random": 0.5}
+    outcome = hits(Stretching(), samples, measured, found)
+    assert outcome.pictures.tolist() == ["a", "b"]
+    assert {name: right[0].tolist() for name, right in outcome.right.items()} == {
+        "one": [1.0],
+        "two": [0.0],
+        "random": [1.0, 0.0],
+    }
 
 
 def test_boxes_of_one_way():
@@ -66,9 +69,10 @@ def test_boxes_of_one_way():
 
 
 def test_transfer_by_hand():
+    first = {"a": np.array([[1.0], [1], [0], [0]]), "b": np.array([[1.0], [0], [0], [0]])}
     used = {
-        "a": pd.DataFrame({"a": [1.0, 1, 0, 0], "b": [1.0, 0, 0, 0]}),
-        "b": pd.DataFrame({"a": [1.0], "b": [1.0]}),
+        "a": Hits(first, np.arange(4)),
+        "b": Hits({"a": np.ones((1, 1)), "b": np.ones((1, 1))}, np.arange(1)),
     }
     table = transfer(used).set_index(["found", "used"])
     assert table.value["b", "a"] == 0.25 and table.gain["b", "a"] == -0.25
@@ -93,3 +97,9 @@ def test_what_is_not_there_is_left_out(tmp_path, capsys):
     with pytest.raises(LocheadsError, match="none of refcoco, png is there"):
         readable(tmp_path, ["refcoco", "png"], ["train"])
     assert "refcoco is left out: " in capsys.readouterr().out
+
+
+def test_the_draw_of_random_heads_is_in_the_interval():
+    right = {"a": np.ones((40, 1)), "random": np.tile([[0.0, 1.0] * 15], (40, 1))}
+    row = transfer({"a": Hits(right, np.arange(40))}).set_index("found").loc["random"]
+    assert row.value == 0.5 and row.low < 0.35 and row.high > 0.65

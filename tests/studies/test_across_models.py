@@ -87,7 +87,7 @@ def test_the_papers_heads_lie_at_their_depth() -> None:
 
 
 def test_shared_misses_by_hand() -> None:
-    row = shared_misses({"a": np.array([1.0, 1, 0, 0]), "b": np.array([1.0, 0, 0, 0])}).iloc[0]
+    row = shared_misses({"a": np.array([1.0, 1, 0, 0]), "b": np.array([1.0, 0, 0, 0])}, np.arange(4)).iloc[0]
     assert (row["first"], row["second"]) == ("a", "b")
     assert (row.both, row.one, row.neither) == (0.25, 0.25, 0.5)
     assert row.by_chance == pytest.approx(0.5 * 0.75)
@@ -98,14 +98,17 @@ def test_shared_misses_by_hand() -> None:
 @given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=2, max_size=30))
 def test_shares_of_two_models_sum_to_one_and_agree_when_swapped(pairs: list[tuple[bool, bool]]) -> None:
     a, b = np.array(pairs, float).T
-    row, swapped = shared_misses({"a": a, "b": b}).iloc[0], shared_misses({"b": b, "a": a}).iloc[0]
+    row, swapped = (
+        shared_misses({"a": a, "b": b}, np.arange(len(a))).iloc[0],
+        shared_misses({"b": b, "a": a}, np.arange(len(a))).iloc[0],
+    )
     assert row.both + row.one + row.neither == pytest.approx(1)
     shares = ["both", "one", "neither", "by_chance", "phi"]
     np.testing.assert_allclose(row[shares].astype(float), swapped[shares].astype(float))
 
 
 def test_one_model_alone_has_nothing_to_compare() -> None:
-    table = shared_misses({"a": np.array([1.0, 0.0])})
+    table = shared_misses({"a": np.array([1.0, 0.0])}, np.arange(2))
     assert table.empty and "phi" in table
 
 

@@ -68,7 +68,9 @@ def test_what_the_true_box_holds_is_not_swallowed():
 
 
 def test_rates_by_hand():
-    table = pd.DataFrame({"group": ["a", "a", "b", "b"], "hit": [True, False, True, True]})
+    table = pd.DataFrame(
+        {"group": ["a", "a", "b", "b"], "hit": [True, False, True, True], "image_id": list("pqrs")}
+    )
     found = rates(table, "group")
     assert list(found.samples) == [2, 2] and list(found.value) == [0.5, 1.0]
     assert (found.loc["b", ["low", "high"]] == 1).all()
