@@ -18,7 +18,6 @@ from scipy.spatial import ConvexHull
 from locheads.method.criteria import ROUNDING, binarise, blocks, label_components
 from locheads.method.geometry import Window
 
-
 Border = Literal["mirror", "reflect"]
 """How a map goes on beyond its border, in SciPy's words: mirrored without repeating the edge, or with it."""
 

@@ -60,7 +60,7 @@ def keeping_one(
         barred: Heads that are not taken even so: those with a bottom-row value above 0.05.
 
     Returns:
-        The eligible heads, at least one of each sample unless all are barred. Of equal sums the lowest number.
+        The eligible heads, or one where there is none and not all are barred: the lowest number of equal sums.
 
     Example:
         >>> sums = np.array([[[0.1, 0.3, 0.9]]])

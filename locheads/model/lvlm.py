@@ -161,7 +161,9 @@ class Lvlm:
                     f"'{expression}': '{own}' is a token of the model {self.name} itself, not text; "
                     "leave it out of the expression"
                 )
-        return [self.prompt.replace("{expression}", worded(text, query or self.query)) for text in expressions]
+        return [
+            self.prompt.replace("{expression}", worded(text, query or self.query)) for text in expressions
+        ]
 
     def queries(
         self, ids: torch.Tensor, lengths: torch.Tensor, expressions: Sequence[str]

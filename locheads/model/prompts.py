@@ -35,8 +35,8 @@ Query = Literal["word", "period", "last"]
 """The query token whose row is captured.
 
 `period`, the paper's reading of its example "the pizza mouth.": the period at the expression's end, appended
-where there is none. `word`: the last token of its last word, before a period that it may have. `last`: the last
-token of the whole text.
+where there is none. `word`: the last token of its last word, before a period that it may have. `last`: the
+last token of the whole text.
 """
 
 
@@ -126,9 +126,7 @@ def _begins_itself(tokenizer: PreTrainedTokenizerBase) -> bool:
     return tokenizer("a")["input_ids"][:1] == [tokenizer.bos_token_id]
 
 
-def tokens_after(
-    tokenizer: PreTrainedTokenizerBase, queried: str, after: str, ids: Sequence[int]
-) -> int:
+def tokens_after(tokenizer: PreTrainedTokenizerBase, queried: str, after: str, ids: Sequence[int]) -> int:
     """Counts the tokens after the query token.
 
     Args:

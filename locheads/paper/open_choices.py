@@ -233,8 +233,8 @@ ATTEMPTS = (
 )
 """Others' attempts, in %.
 
-The author of issue 13 names LLaVA-1.5-7B, for which the paper reports 86.5, but sets 80.3 against his numbers,
-which is that of LLaVA-7B. He does not say whether he ran the rewrite as shipped, with greedy heads.
+The author of issue 13 names LLaVA-1.5-7B, for which the paper reports 86.5, but sets 80.3 against his
+numbers, which is that of LLaVA-7B. He does not say whether he ran the rewrite as shipped, with greedy heads.
 """
 
 

@@ -1,8 +1,8 @@
 """Applies every reading of the method to stored maps, and measures boxes, masks and heads.
 
 `paper.open_choices` says what paper and releases do, `audit_readings` makes each of these a `Reading`. What a
-reading of the criteria needs comes from the maps of a profile store. A choice that changes what the model sees
-(query, prompt, square) is captured anew, with the heads kept, in `audit_inputs`.
+reading of the criteria needs comes from the maps of a profile store. A choice that changes what the model
+sees (query, prompt, square) is captured anew, with the heads kept, in `audit_inputs`.
 """
 
 from __future__ import annotations
@@ -46,11 +46,13 @@ def chosen_by(profiled: xr.Dataset, wanted: Mapping[str, Reading]) -> dict[str, 
     }
 
 
-def greedy_of(profiled: xr.Dataset, wanted: Mapping[str, Reading]) -> dict[str, Int[np.ndarray, "sample k 2"]]:
+def greedy_of(
+    profiled: xr.Dataset, wanted: Mapping[str, Reading]
+) -> dict[str, Int[np.ndarray, "sample k 2"]]:
     """Returns each sample's own heads under the greedy readings.
 
     Args:
-        profiled: A profile, with maps, of the samples to be grounded; a τ of averaged sums averages over them.
+        profiled: A profile, with maps, of the samples to be grounded; averaged sums are averaged over them.
         wanted: Readings by name; those with fixed heads are left out.
     """
     greedy = {name: reading for name, reading in wanted.items() if reading.greedy is not None}
@@ -180,4 +182,3 @@ def _ious(lvlm: Lvlm, sample: Sample, maps: np.ndarray, way: IouOf) -> Float[np.
     if way == "upscaled":
         return upscaled_iou(maps, true_mask(sample), lvlm.window(sample.size))
     return iou_per_head(maps[None], coverage_of(lvlm, sample)[None], kernel=7 if way == "smoothed" else 1)[0]
-

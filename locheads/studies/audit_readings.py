@@ -84,7 +84,9 @@ ALTERNATIVES = (
     Alternative(Choice.HEADS, "14 candidates", Reading(kept=14)),
     Alternative(Choice.THRESHOLD_FROM, "each sample's sums", Reading(threshold_on="sample")),
     Alternative(
-        Choice.PASSING, "by number, in each sample (the bug)", Reading(threshold_on="sample", passing="number")
+        Choice.PASSING,
+        "by number, in each sample (the bug)",
+        Reading(threshold_on="sample", passing="number"),
     ),
     Alternative(Choice.ELBOW, "curvature, literally", Reading(elbow="curvature")),
     Alternative(Choice.BINARISE, "mean + 0.001", Reading(floor=0.001)),
@@ -113,8 +115,8 @@ _FIRST = Reading(
     iou_of="upscaled",
 )  # fmt: skip
 _LATER = Reading(
-    threshold_on="sample", level=2.0, floor=0.001, weight="mass", bottom_row=0.05, min_keep=True, ties="number",
-    kernel=9, border="reflect", keep="all", whole_pixels=True, scaled_as="stretch",
+    threshold_on="sample", level=2.0, floor=0.001, weight="mass", bottom_row=0.05, min_keep=True,
+    ties="number", kernel=9, border="reflect", keep="all", whole_pixels=True, scaled_as="stretch",
 )  # fmt: skip
 
 AS_SHIPPED = {

@@ -25,9 +25,7 @@ from locheads.method.releases import keeping_one, lowest_entropies, passing_by_n
 CELLS = [0.0, 0.0004, 0.0008, 0.0012, 0.01, 0.04, 0.06, 0.25]
 maps_of_all_heads = hnp.arrays(
     np.float64,
-    st.tuples(
-        st.integers(1, 2), st.integers(1, 4), st.integers(1, 3), st.integers(1, 5), st.integers(1, 5)
-    ),
+    st.tuples(st.integers(1, 2), st.integers(1, 4), st.integers(1, 3), st.integers(1, 5), st.integers(1, 5)),
     elements=st.sampled_from(CELLS),
 )
 
@@ -109,7 +107,6 @@ def found_by(heads: np.ndarray) -> list[list[tuple[int, int]]]:
     return [[(int(a), int(b)) for a, b in some if a >= 0] for some in heads]
 
 
-
 @given(maps_of_all_heads, st.sampled_from([3, 5]))
 @example(np.zeros((1, 3, 2, 3, 3)), 5)  # no component anywhere
 @example(np.eye(9).reshape(1, 3, 3, 3, 3) * 0.25, 3)  # one cell each
@@ -127,7 +124,9 @@ def test_the_first_release_takes_the_heads_of_plain_loops(maps, k):
 def test_the_rewrite_takes_the_heads_of_plain_loops(maps, k):
     sums, entropies = attention_sum(maps), spatial_entropy(maps, 2.0, 0.001, "mass")
     barred = bottom_row_peak(maps) > 0.05
-    eligible = (sums >= sample_thresholds(sums)[:, None, None] * (1 - 1e-6)) & np.isfinite(entropies) & ~barred
+    eligible = (
+        (sums >= sample_thresholds(sums)[:, None, None] * (1 - 1e-6)) & np.isfinite(entropies) & ~barred
+    )
     eligible[:, :2] = False
     heads = lowest_entropies(entropies, keeping_one(eligible, sums, barred), k)
     assert found_by(heads) == [rewrite(one, k) for one in maps]
@@ -176,7 +175,11 @@ def test_the_box_of_the_rewrite_is_that_of_plain_loops():
 
 def test_the_first_releases_iou_is_that_of_the_upscaled_map():
     rng = np.random.default_rng(2)
-    maps, mask, window = rng.random((3, 4, 4)) ** 6, rng.random((20, 30)) < 0.3, Window.stretch((30, 20), (4, 4))
+    maps, mask, window = (
+        rng.random((3, 4, 4)) ** 6,
+        rng.random((20, 30)) < 0.3,
+        Window.stretch((30, 20), (4, 4)),
+    )
     for one, iou in zip(maps, upscaled_iou(maps, mask, window), strict=True):
         # order-1 splines between the cells' centres, constant beyond the outermost ones
         y, x = (np.arange(20) + 0.5) / 5 - 0.5, (np.arange(30) + 0.5) / 7.5 - 0.5
