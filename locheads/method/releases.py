@@ -60,7 +60,7 @@ def keeping_one(
         barred: Heads that are not taken even so: those with a bottom-row value above 0.05.
 
     Returns:
-        The eligible heads, or one where there is none and not all are barred: the lowest number of equal sums.
+        The eligible heads, or where there is none and not all are barred, that one; of equal sums the lowest.
 
     Example:
         >>> sums = np.array([[[0.1, 0.3, 0.9]]])
