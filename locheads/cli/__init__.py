@@ -11,6 +11,7 @@ import sys
 import typer
 
 from locheads.cli.data import data, manifest, profile
+from locheads.cli.explore import explore
 from locheads.cli.models import ground, train_specimen
 from locheads.cli.notebooks import results, run, sweep
 from locheads.errors import LocheadsError
@@ -26,7 +27,7 @@ app = typer.Typer(
 )
 train_app = typer.Typer(help="Train what the repository ships weights of.", no_args_is_help=True)
 app.add_typer(train_app, name="train")
-for command in (run, sweep, ground, profile, data, manifest, results):  # in the order of `--help`
+for command in (run, sweep, ground, explore, profile, data, manifest, results):  # in the order of `--help`
     app.command()(command)
 train_app.command("specimen")(train_specimen)
 
