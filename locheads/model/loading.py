@@ -60,7 +60,7 @@ def load_lvlm(
     dtype: str = "float32",
     *,
     prompt: str | None = None,
-    query: str = "expression",
+    query: str = "period",
     fit: str | None = None,
     image_size: int | None = None,
     revision: str | None = None,
@@ -77,7 +77,7 @@ def load_lvlm(
         dtype: A torch floating type, or `auto` for the checkpoint's.
         prompt: `release` (the default), `specimen` (the specimens'), `plain`, `chat`, or a text with
             `{image}` and `{expression}`; see `locheads.model.prompts`.
-        query: As `locheads.model.prompts.Query` describes: `expression`, `period` or `last`.
+        query: As `locheads.model.prompts.Query` describes: `period` (the paper's), `word` or `last`.
         fit: `own` leaves the picture to the processor, `pad` centres it on a square of the processor's mean
             colour, `stretch` resizes it to a square, `crop` takes its central square. Default: `pad` where
             the processor would crop (LLaVA, as its authors evaluate) or where the grid would depend on the
