@@ -1,4 +1,4 @@
-"""Merges a checkpoint that was published as a difference to another one's weights, as LLaVA-7B and 13B were.
+"""Merges a checkpoint that was published as a difference to another's weights, as LLaVA-7B and 13B were.
 
 LLaMA's licence did not allow to publish its weights, so LLaVA (v0 and v1.1) holds `weights − LLaMA's weights`.
 """
@@ -40,8 +40,8 @@ def merge(base: Path, delta: Path, out: Path) -> int:
         How many weights were written.
 
     Raises:
-        LocheadsError: `out` is there, a folder or its weights are missing, or keys or shapes of the two do not
-            belong together.
+        LocheadsError: `out` is there, a folder or its weights are missing, or keys or shapes of the two do
+            not belong together.
     """
     if os.path.lexists(out):
         raise LocheadsError(f"{out}: it is there already, and nothing is overwritten; give another folder")
@@ -85,7 +85,8 @@ def _check(base: Path, before: Weights, delta: Path, files: list[Path]) -> None:
         if old != shape and not grown:
             sizes = ["×".join(map(str, one)) for one in (old, shape)]
             raise LocheadsError(
-                f"{key} has {sizes[0]} values in {base} and {sizes[1]} in {delta}; give the base it was made from"
+                f"{key} has {sizes[0]} values in {base} and {sizes[1]} in {delta}; "
+                "give the base it was made from"
             )
 
 
