@@ -16,7 +16,7 @@ import typer
 from locheads import __version__
 from locheads.cli.data import data, manifest, profile
 from locheads.cli.explore import explore
-from locheads.cli.models import ground, train_specimen
+from locheads.cli.models import ground, merge_delta, train_specimen
 from locheads.cli.notebooks import results, run, sweep
 from locheads.errors import LocheadsError
 
@@ -43,7 +43,9 @@ def about(
 
 train_app = typer.Typer(help="Train what the repository ships weights of.", no_args_is_help=True)
 app.add_typer(train_app, name="train")
-for command in (run, sweep, ground, explore, profile, data, manifest, results):  # in the order of `--help`
+COMMANDS = (run, sweep, ground, explore, profile, data, manifest, merge_delta, results)
+"""In the order of `--help`."""
+for command in COMMANDS:
     app.command()(command)
 train_app.command("specimen")(train_specimen)
 

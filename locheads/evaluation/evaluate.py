@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float, Int
 from locheads.data.samples import Sample, by_image, true_mask
 from locheads.evaluation.metrics import box_iou, mask_overlap
 from locheads.method.geometry import Window
-from locheads.method.grounding import Grounding, ground
+from locheads.method.grounding import Border, Grounding, ground
 from locheads.method.selection import Head, take_heads
 from locheads.model.lvlm import Lvlm, coverage_of
 from locheads.model.segmenter import Segmenter
@@ -33,7 +33,8 @@ class Variant:
 
     Attributes:
         heads: One choice for all samples, or one per sample, as from `selection.greedy_heads`.
-        kernel, sigma, level, keep: As in `grounding.ground`, whose defaults are the paper's.
+        kernel, sigma, level, keep, border, whole_pixels: As in `grounding.ground`, whose defaults are the
+            paper's.
         scaled_as: How cells become pixels: undoing the actual preprocessing (`window`), or as if the image
             had always been stretched (`stretch`, the later rewrite).
         prompt, cascade: The segmenter's prompt, as in `Segmenter.masks`.
@@ -47,6 +48,8 @@ class Variant:
     scaled_as: Literal["window", "stretch"] = "window"
     prompt: str = "box"
     cascade: int = 0
+    border: Border = "mirror"
+    whole_pixels: bool = False
 
     def ground(
         self, maps: Float[np.ndarray, "layer head row column"], window: Window, sample: int
@@ -56,7 +59,8 @@ class Variant:
         chosen = take_heads(maps[None], heads)[0]
         if self.scaled_as == "stretch":
             window = Window.stretch(window.size, (window.rows, window.columns))
-        return ground(chosen, window, self.kernel, self.sigma, self.level, self.keep)
+        how = (self.kernel, self.sigma, self.level, self.keep, self.border, self.whole_pixels)
+        return ground(chosen, window, *how)
 
 
 def evaluate_variants(

@@ -33,7 +33,7 @@ Logarithm = Literal["natural", "2", "normalised"]
 """Unit of spatial entropy: nats, bits, or the share of the largest value for as many components."""
 
 Weight = Literal["area", "mass"]
-"""Size of a component: its cells, or the attention by which they exceed the threshold."""
+"""Size of a component: its cells, or the attention by which they exceed the level (see `spatial_entropy`)."""
 
 
 def attention_sum(maps: Float[np.ndarray, "*batch rows columns"]) -> Float[np.ndarray, "*batch"]:
@@ -303,14 +303,16 @@ def spatial_entropy(
         level: Binarise above this multiple of the mean (see `binarise`).
         floor: ... and by more than this.
         weight: |C| is the component's `area` in cells (paper), or the `mass` of attention by which its cells
-            exceed `level` times the mean (both releases).
+            exceed `level` times the mean, and the sum is the mass of *all* cells above that, those under the
+            floor included (both releases): with a floor the P(C) need not add up to 1.
         connectivity: Whether diagonal cells touch (8, the paper) or not (4).
         logarithm: `natural`; `2`; or `normalised`, which divides by the logarithm of the number of
             components, so that the range is [0, 1], as the paper claims.
 
     Returns:
         Entropies in double precision, in nats unless `logarithm` says otherwise. `+inf` where no cell is
-        above (empty, uniform or NaN maps), so that such a head is never among the lowest.
+        above (empty, uniform or NaN maps), so that such a head is never among the lowest. By `mass`, 0 where
+        cells exceed the level but none the floor: no component, and the releases rank such a head first.
 
     Example:
         Two components of equal area have log 2; one has 0; a uniform map has none:
@@ -343,18 +345,22 @@ def _entropies(
     counts = _counts(labels)  # [map]
     owner = np.repeat(np.arange(len(maps)), counts)  # [component]
 
-    # |C|: cells, or the attention above the threshold. Number 0, the background, is left out.
+    # |C|: cells, or the attention above the level; `rest` is that of the cells under the floor, in no
+    # component. Number 0, the background, is left out.
+    rest = np.zeros(len(maps))
     if weight == "area":
         sizes = np.bincount(labels.ravel())[1:]
     else:
-        excess = np.subtract(maps, level * _means(maps), out=np.zeros(maps.shape), where=above)
-        sizes = np.bincount(labels.ravel(), weights=excess.ravel())[1:]
+        over = binarise(maps, level)
+        excess = np.subtract(maps, level * _means(maps), out=np.zeros(maps.shape), where=over)
+        sizes = np.bincount(labels.ravel(), weights=np.where(above, excess, 0.0).ravel())[1:]
+        rest = np.where(above, 0.0, excess).sum(axis=(-2, -1))
 
-    # P(C) = |C| / sum |C|, the sum over the components of the same map.
-    totals = np.bincount(owner, weights=sizes, minlength=len(maps))  # [map]
+    # P(C) = |C| / sum |C|, the sum over the components of the same map, and by mass over the rest of it.
+    totals = np.bincount(owner, weights=sizes, minlength=len(maps)) + rest  # [map]
     shares = sizes / totals[owner]  # [component]
 
-    # H = -sum P log P over each map's components; no component, no entropy.
+    # H = -sum P log P over each map's components; nothing above the level, no entropy.
     entropies = 0.0 - np.bincount(owner, weights=shares * np.log(shares), minlength=len(maps))
     if logarithm == "2":
         entropies /= np.log(2)

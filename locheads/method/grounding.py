@@ -15,8 +15,11 @@ from jaxtyping import Bool, Float
 from scipy import ndimage
 from scipy.spatial import ConvexHull
 
-from locheads.method.criteria import binarise, blocks, label_components
+from locheads.method.criteria import ROUNDING, binarise, blocks, label_components
 from locheads.method.geometry import Window
+
+Border = Literal["mirror", "reflect"]
+"""How a map goes on beyond its border, in SciPy's words: mirrored without repeating the edge, or with it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,17 +50,21 @@ class Grounding:
 
 
 def smooth(
-    maps: Float[np.ndarray, "*batch rows columns"], kernel: int = 7, sigma: float = 1.0
+    maps: Float[np.ndarray, "*batch rows columns"],
+    kernel: int = 7,
+    sigma: float = 1.0,
+    border: Border = "mirror",
 ) -> Float[np.ndarray, "*batch rows columns"]:
     """Blurs each map with a Gaussian cut to `kernel` cells and normalised to sum 1.
 
-    Beyond the border the map is mirrored without repeating the edge, the default of torchvision and OpenCV
-    (the paper does not say). `kernel=1` or `sigma=0` changes nothing.
+    `kernel=1` or `sigma=0` changes nothing.
 
     Args:
         maps: Attention maps of any floating type.
         kernel: The Gaussian's width in cells, odd.
         sigma: The Gaussian's standard deviation in cells.
+        border: `mirror` is the default of torchvision and OpenCV (the paper does not say); the later rewrite
+            has a kernel of 9 and `reflect`, SciPy's defaults.
 
     Returns:
         The blurred maps, in double precision. A NaN spreads as far as the kernel reaches.
@@ -73,8 +80,8 @@ def smooth(
     """
     weights = _gaussian(kernel, sigma)
     # A Gaussian is separable: along the rows, then along the columns.
-    across = ndimage.correlate1d(maps.astype(np.float64), weights, axis=-1, mode="mirror")
-    return ndimage.correlate1d(across, weights, axis=-2, mode="mirror")
+    across = ndimage.correlate1d(maps.astype(np.float64), weights, axis=-1, mode=border)
+    return ndimage.correlate1d(across, weights, axis=-2, mode=border)
 
 
 def _gaussian(kernel: int, sigma: float) -> Float[np.ndarray, " kernel"]:
@@ -89,7 +96,10 @@ def _gaussian(kernel: int, sigma: float) -> Float[np.ndarray, " kernel"]:
 
 
 def combine(
-    maps: Float[np.ndarray, "*batch k rows columns"], kernel: int = 7, sigma: float = 1.0
+    maps: Float[np.ndarray, "*batch k rows columns"],
+    kernel: int = 7,
+    sigma: float = 1.0,
+    border: Border = "mirror",
 ) -> Float[np.ndarray, "*batch rows columns"]:
     """Adds up k smoothed maps, cell by cell.
 
@@ -97,6 +107,7 @@ def combine(
         maps: The k heads' attention maps.
         kernel: As in `smooth`.
         sigma: As in `smooth`.
+        border: As in `smooth`.
 
     Returns:
         The sum, in double precision; 0 everywhere for k = 0.
@@ -108,7 +119,7 @@ def combine(
         >>> combine(np.array([[[0.0, 1.0]], [[2.0, 3.0]]]), kernel=1).tolist()
         [[2.0, 4.0]]
     """
-    return smooth(maps, kernel, sigma).sum(axis=-3)
+    return smooth(maps, kernel, sigma, border).sum(axis=-3)
 
 
 def pseudo_mask(
@@ -138,6 +149,8 @@ def ground(
     sigma: float = 1.0,
     level: float = 1.0,
     keep: Literal["largest", "all"] = "largest",
+    border: Border = "mirror",
+    whole_pixels: bool = False,
 ) -> Grounding:
     """Grounds one expression from the maps of the localization heads.
 
@@ -148,6 +161,8 @@ def ground(
         sigma: The Gaussian's standard deviation in cells.
         level: Binarise above this multiple of the mean.
         keep: Box the component with the `largest` hull (paper), or `all` cells above (the later rewrite).
+        border: As in `smooth`.
+        whole_pixels: Truncate the box to whole pixels (the later rewrite).
 
     Returns:
         The box and what it was made of. Where no cell is above the mean (empty, uniform or NaN maps), `found`
@@ -167,7 +182,7 @@ def ground(
     if maps.shape[-2:] != (window.rows, window.columns):
         raise ValueError(f"the maps are {maps.shape[-2:]}, the grid {(window.rows, window.columns)}")
     # Smooth, add and binarise: [rows columns].
-    combined = combine(maps, kernel, sigma)
+    combined = combine(maps, kernel, sigma, border)
     mask = pseudo_mask(combined, level)
 
     # The component with the largest hull; without any cell above, the whole grid.
@@ -179,7 +194,8 @@ def ground(
     # Its hull and the tight box around it, in cells and in pixels.
     corners = convex_hull(region)  # [corners 2], (x, y)
     box_cells = np.concatenate([corners.min(axis=0), corners.max(axis=0)])
-    box = window.clip(window.box_to_pixels(box_cells))
+    box = window.box_to_pixels(box_cells)
+    box = window.clip(np.trunc(box + ROUNDING) if whole_pixels else box)
 
     # Nothing above the mean, or only in the padding, which clipping took away: the box is the image.
     found = bool(mask.any() and (box[2:] > box[:2]).all())
@@ -327,3 +343,33 @@ def iou_per_head(
         union = np.count_nonzero(predicted | target, axis=(-2, -1))
         ious[block] = common / np.maximum(union, 1)
     return ious.reshape(maps.shape[:-2])
+
+
+def upscaled_iou(
+    maps: Float[np.ndarray, "*batch rows columns"], mask: Bool[np.ndarray, "height width"], window: Window
+) -> Float[np.ndarray, "*batch"]:
+    """Computes the IoU of each head's map with the true object in pixels, as the first release does.
+
+    The map is upscaled bilinearly to the picture and binarised above the mean of that.
+
+    Args:
+        maps: Attention maps of one sample.
+        mask: The object's pixels.
+        window: Which pixels the grid covers.
+
+    Returns:
+        One IoU per map; 0 where both masks are empty.
+
+    Raises:
+        ValueError: When the maps do not have the window's grid.
+
+    Example:
+        Two cells become the pixels 0, 1, 3, 4 times the larger; above their mean are the last two:
+
+        >>> mask = np.array([[False, False, False, True]])
+        >>> upscaled_iou(np.array([[0.0, 4.0]]), mask, Window.stretch((4, 1), (1, 2))).tolist()
+        0.5
+    """
+    predicted = binarise(window.grid_to_pixels(maps))
+    common = np.count_nonzero(predicted & mask, axis=(-2, -1))
+    return np.asarray(common / np.maximum(np.count_nonzero(predicted | mask, axis=(-2, -1)), 1))

@@ -46,7 +46,7 @@ def capture(
 ) -> Float[torch.Tensor, "batch *heads row column"]:
     """Captures the attention maps of a batch of images and expressions (paper, section 3.1).
 
-    The query is the last token of the expression (or of the whole text, see `load_lvlm`). Values are softmax
+    The query is the expression's period (or another token, see `load_lvlm`). Values are softmax
     weights over the whole sequence, so the sum of a map is the attention sum of the image (or its base view).
 
     Args:

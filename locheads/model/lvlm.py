@@ -20,7 +20,7 @@ from locheads.errors import LocheadsError
 from locheads.method.geometry import Window
 from locheads.model.families import Family, own_window
 from locheads.model.grids import report_of
-from locheads.model.prompts import Query, own_tokens, tokens_after, worded
+from locheads.model.prompts import Query, own_tokens, tokens_after, up_to_query, worded
 
 Fit = Literal["own", "pad", "stretch", "crop"]
 """How an image is brought to the encoder's size: by the processor (`own`), or made square before."""
@@ -62,7 +62,7 @@ class Lvlm:
     family: Family | None = None
     fit: Fit = "own"
     image_size: int | None = None
-    query: Query = "expression"
+    query: Query = "period"
     image: str = ""
     _grids: dict[tuple[int, int], tuple[int, int]] = field(default_factory=dict, repr=False, compare=False)
 
@@ -134,18 +134,20 @@ class Lvlm:
     def prompted(self, images: Sequence[Image.Image], expressions: Sequence[str]) -> dict[str, torch.Tensor]:
         """Returns keyword arguments of `generate` for images and expressions; texts are padded on the left.
 
+        No period is appended, whatever the query: the expression may stand within a request.
+
         Raises:
             LocheadsError: An expression is empty or has words the model does not know.
         """
-        batch = self._processed(images, self.texts(expressions), "left")
+        batch = self._processed(images, self.texts(expressions, "word"), "left")
         kept = batch["attention_mask"].bool()
         self._check_words(
             [row[keep] for row, keep in zip(batch["input_ids"], kept, strict=True)], expressions
         )
         return {name: self._placed(tensor) for name, tensor in batch.items()}
 
-    def texts(self, expressions: Sequence[str]) -> list[str]:
-        """Fills the prompt with each expression.
+    def texts(self, expressions: Sequence[str], query: Query | None = None) -> list[str]:
+        """Fills the prompt with each expression, worded for `query`; None: for the model's own.
 
         Raises:
             LocheadsError: An expression is empty, or contains one of the model's own tokens.
@@ -159,7 +161,9 @@ class Lvlm:
                     f"'{expression}': '{own}' is a token of the model {self.name} itself, not text; "
                     "leave it out of the expression"
                 )
-        return [self.prompt.replace("{expression}", worded(text, self.query)) for text in expressions]
+        return [
+            self.prompt.replace("{expression}", worded(text, query or self.query)) for text in expressions
+        ]
 
     def queries(
         self, ids: torch.Tensor, lengths: torch.Tensor, expressions: Sequence[str]
@@ -279,16 +283,13 @@ class Lvlm:
         """Counts the tokens after the query token in each text, `batch`."""
         if self.query == "last":
             return torch.zeros_like(lengths)
-        closing = self.family.closing if self.family else ""
-        texts = [row[:length].tolist() for row, length in zip(ids, lengths.tolist(), strict=True)]
-        return torch.tensor(
-            [
-                tokens_after(
-                    self.processor.tokenizer, self.prompt, worded(expression, self.query), text, closing
-                )
-                for text, expression in zip(texts, expressions, strict=True)
-            ]
-        )
+        closing = self.prompt.partition("{expression}")[2] + (self.family.closing if self.family else "")
+        counts = []
+        for row, length, expression in zip(ids, lengths.tolist(), expressions, strict=True):
+            queried = up_to_query(expression, self.query)
+            after = worded(expression, self.query)[len(queried) :] + closing
+            counts.append(tokens_after(self.processor.tokenizer, queried, after, row[:length].tolist()))
+        return torch.tensor(counts)
 
     def _check_words(self, texts: Sequence[torch.Tensor], expressions: Sequence[str]) -> None:
         """Checks the tokens of each text, without its padding, whose token may be the unknown one."""

@@ -31,10 +31,12 @@ PROMPTS = {
 }
 """The prompts that have a name; `chat` is a third one, the model's own chat template."""
 
-Query = Literal["expression", "period", "last"]
-"""The query token whose row is captured: the expression's last token, its period, or the text's last token.
+Query = Literal["word", "period", "last"]
+"""The query token whose row is captured.
 
-`period` appends a period to an expression that has none, as in the paper's examples.
+`period`, the paper's reading of its example "the pizza mouth.": the period at the expression's end, appended
+where there is none. `word`: the last token of its last word, before a period that it may have. `last`: the
+last token of the whole text.
 """
 
 
@@ -47,6 +49,17 @@ def worded(expression: str, query: Query) -> str:
     """
     text = expression.strip()
     return text + "." if query == "period" and not text.endswith(".") else text
+
+
+def up_to_query(expression: str, query: Query) -> str:
+    """Returns the part of the expression, as the prompt holds it, whose last token is the query.
+
+    Example:
+        >>> up_to_query("the red ring", "period"), up_to_query("the red ring.", "word")
+        ('the red ring.', 'the red ring')
+    """
+    text = worded(expression, query)
+    return (text.rstrip(". ") or text) if query == "word" else text
 
 
 def resolve_prompt(prompt: str, processor: ProcessorMixin, image: str) -> str:
@@ -113,31 +126,27 @@ def _begins_itself(tokenizer: PreTrainedTokenizerBase) -> bool:
     return tokenizer("a")["input_ids"][:1] == [tokenizer.bos_token_id]
 
 
-def tokens_after(
-    tokenizer: PreTrainedTokenizerBase, prompt: str, expression: str, ids: Sequence[int], closing: str = ""
-) -> int:
-    """Counts the tokens after the last token of the expression.
+def tokens_after(tokenizer: PreTrainedTokenizerBase, queried: str, after: str, ids: Sequence[int]) -> int:
+    """Counts the tokens after the query token.
 
     Args:
         tokenizer: The model's tokeniser.
-        prompt: From `resolve_prompt`.
-        expression: As inserted into the prompt.
+        queried: From `up_to_query`: text that ends with the query token.
+        after: All text behind it.
         ids: Token ids of the whole text, without padding.
-        closing: Text that the processor appends to the prompt.
 
     Raises:
-        LocheadsError: The text does not end as the prompt does.
+        LocheadsError: The text does not end as described.
     """
-    after = prompt.partition("{expression}")[2] + closing
     if not after:
         return 0
-    whole = tokenizer(expression + after, add_special_tokens=False)["input_ids"]
-    alone = tokenizer(expression, add_special_tokens=False)["input_ids"]
+    whole = tokenizer(queried + after, add_special_tokens=False)["input_ids"]
+    alone = tokenizer(queried, add_special_tokens=False)["input_ids"]
     common = next((i for i, (a, b) in enumerate(zip(whole, alone, strict=False)) if a != b), len(alone))
     following = whole[min(common, len(alone) - 1) + 1 :]
     if list(ids[len(ids) - len(following) :]) != list(following):
         raise LocheadsError(
-            f"'{expression}': cannot tell where it ends in the prompt '…{after}'; "
+            f"'{queried}': cannot tell where it ends in the prompt '…{after}'; "
             "take query 'last' or another prompt"
         )
     return len(following)

@@ -8,6 +8,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -71,46 +72,58 @@ def score_lines(
 
 
 def effect_dots(
-    effects: pd.DataFrame, order: Sequence[str], metrics: dict[str, str], groups: Mapping[str, Sequence[str]]
+    effects: pd.DataFrame,
+    order: Sequence[str],
+    metrics: Mapping[str, str],
+    groups: Mapping[str, Sequence[str]],
 ) -> Figure:
     """Draws the effect of each choice with its interval: one row per choice, one panel per metric.
 
-    The axis is linear within ±0.1 and logarithmic beyond, so that small and large effects are visible.
+    Axes are linear; those of the scores are equal. A filled mark survives Holm's correction, an open one does
+    not.
 
     Args:
-        effects: Columns `variant`, `metric`, `value`, `low`, `high`.
+        effects: Columns `variant`, `metric`, `value`, `low`, `high`, as `metrics` says, and `survives`.
         order: Variants, from top to bottom.
-        metrics: Metric → its title.
+        metrics: Metric → its title with its unit.
         groups: Name → variants of at most four groups, each with its own marker.
     """
     figure, panels = plt.subplots(
         1,
         len(metrics),
-        figsize=(3.6 + 2.6 * len(metrics), 1.2 + 0.27 * len(order)),
+        figsize=(4.2 + 2.6 * len(metrics), 1.4 + 0.27 * len(order)),
         sharey=True,
         squeeze=False,
     )
     places = {name: len(order) - 1 - row for row, name in enumerate(order)}
+    shown = effects[effects.variant.isin(places)]
     for axes, (metric, label) in zip(panels[0], metrics.items(), strict=True):
         axes.axvline(0, color="black", linewidth=0.8)
         axes.hlines(range(len(order)), 0, 1, transform=axes.get_yaxis_transform(), color="0.93", zorder=0)
         for number, (group, members) in enumerate(groups.items()):
-            some = effects[(effects.metric == metric) & effects.variant.isin(set(members) & set(places))]
-            y = [places[name] for name in some.variant]
-            reach = np.abs(np.stack([some.value - some.low, some.high - some.value]))
-            axes.errorbar(some.value, y, xerr=reach, fmt="oDs^"[number], color=PALETTE[number], markersize=5,
-                          elinewidth=2, alpha=0.9, label=group)  # fmt: skip
-        axes.set_xscale("symlog", linthresh=0.1, linscale=1.5)
-        low, high = min(axes.get_xlim()[0], -0.12), max(axes.get_xlim()[1], 0.12)
-        ticks = [tick for tick in (-1.0, -0.1, -0.05, 0.0, 0.05, 0.1, 1.0) if low <= tick <= high]
-        axes.set_xticks(ticks, [f"{tick:+g}" if tick else "0" for tick in ticks])
-        axes.minorticks_off()
-        axes.set(xlabel=f"difference in {label}", xlim=(low, high))
+            some = shown[(shown.metric == metric) & shown.variant.isin(list(members))]
+            _dots(axes, some, [places[name] for name in some.variant], number, group)
+        axes.set(xlabel=f"difference in {label}")
         axes.tick_params(axis="y", length=0)
+    scores = shown[shown.metric != "spearman"]
+    margin = 0.05 * (scores.high.max() - scores.low.min()) if len(scores) else 1.0
+    for axes, metric in zip(panels[0], metrics, strict=True):
+        if metric != "spearman" and len(scores):
+            axes.set_xlim(min(scores.low.min(), 0) - margin, max(scores.high.max(), 0) + margin)
     panels[0, 0].set_yticks(list(places.values()), list(places), fontsize=9)
     handles, names = panels[0, 0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside upper center", ncols=len(groups), frameon=False)
     return figure
+
+
+def _dots(axes: Axes, some: pd.DataFrame, y: Sequence[int], number: int, group: str) -> None:
+    """Draws one group: bars for the intervals, and marks that are filled where a difference survives."""
+    colour, marker = PALETTE[number], "oDs^"[number]
+    axes.hlines(y, some.low, some.high, color=colour, linewidth=2, alpha=0.9)
+    axes.plot(some.value, y, marker, color=colour, markerfacecolor="white", markersize=5)
+    kept = some.survives.to_numpy(bool)
+    axes.plot(some.value[kept], np.array(y)[kept], marker, color=colour, markersize=5)
+    axes.plot([], [], marker, color=colour, label=group)
 
 
 def gain_lines(

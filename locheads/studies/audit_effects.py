@@ -1,4 +1,4 @@
-"""Measures the effects of the audit's choices: paired differences in ρ, and a ranking of all effects."""
+"""Measures the effects of the audit's choices: paired differences in ρ, a ranking of all effects, tables."""
 
 from __future__ import annotations
 
@@ -6,54 +6,69 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from scipy import stats
 
-from locheads.studies.audit import DEFAULT, Chosen
+from locheads.evaluation.intervals import (
+    corrected,
+    expected_by_chance,
+    p_value,
+    percentiles,
+    resampled_sums,
+)
+from locheads.studies.audit import Chosen
+from locheads.studies.audit_readings import AS_SHIPPED, CRITERIA_ONLY, DEFAULT
+
+METRICS = {"rec_acc50": "Acc@0.5 [points]", "res_ciou": "cIoU [points]", "spearman": "Spearman's ρ"}
+"""The audit's metrics, and how tables and figures head their differences."""
 
 
 def correlation_differences(
     chosen: Mapping[str, Chosen],
     iou: Mapping[str, Float[np.ndarray, "other layer head"]],
+    pictures: tuple[Shaped[np.ndarray, " sample"], Shaped[np.ndarray, " other"]],
     least: float = 0.01,
     resamples: int = 500,
     seed: int = 0,
 ) -> pd.DataFrame:
     """Returns the change of Spearman's ρ (selection frequency against mean IoU over heads) by each reading.
 
-    Both the samples of the selection and those of the IoU are drawn anew, the same draws for every reading;
-    τ stays that of all samples. Heads chosen less often than `least` in a draw are left out of it.
+    The pictures of both the selection and the IoU are drawn anew, the same draws for every reading; τ stays
+    that of all samples. Heads chosen less often than `least` in a draw are left out of it.
 
     Args:
         chosen: Candidates by reading, with `DEFAULT` among them.
         iou: IoU of every head on other samples, by reading; where a reading is missing, that of `DEFAULT`.
+        pictures: The picture of each sample of `chosen`, and of each sample of `iou`.
         least: The least selection frequency, in [0, 1], as in figure 12.
-        resamples: How often the samples are drawn.
+        resamples: How often the pictures are drawn.
         seed: Of the draws.
 
     Returns:
         Columns `variant`, `metric` ("spearman"), `value` (ρ − ρ of `DEFAULT`), `low`, `high` (95 % interval,
-        paired), `rho`. NaN where there is no correlation.
+        paired), `p` (two-sided, of the same draws), `rho`. NaN where there is no correlation.
     """
-    rng = np.random.default_rng(seed)
-    some = iou[DEFAULT]
-    drawn = [_counts(len(chosen[DEFAULT]), resamples, rng), _counts(len(some), resamples, rng)]
     rho = {}
     for name, one in chosen.items():
-        by_head = (one.reshape(len(one), -1), iou.get(name, some).reshape(len(some), -1))
-        frequency, mean_iou = (
-            np.concatenate([values.mean(axis=0, keepdims=True), counts @ values / len(values)])
-            for values, counts in zip(by_head, drawn, strict=True)
-        )
+        frequency = _means(one, pictures[0], resamples, seed)
+        mean_iou = _means(iou.get(name, iou[DEFAULT]), pictures[1], resamples, seed + 1)
         rho[name] = np.array([_rho(f, i, least) for f, i in zip(frequency, mean_iou, strict=True)])
     rows = []
     for name, values in rho.items():
         difference = values - rho[DEFAULT]
-        known = difference[1:][np.isfinite(difference[1:])]
-        low, high = np.percentile(known, [2.5, 97.5]) if len(known) else (np.nan, np.nan)
-        rows.append({"variant": name, "metric": "spearman", "value": difference[0], "low": low, "high": high,
-                     "rho": values[0]})  # fmt: skip
+        found = vars(percentiles(difference[1:])) | {"p": p_value(difference[1:]), "rho": values[0]}
+        rows.append({"variant": name, "metric": "spearman", "value": difference[0]} | found)
     return pd.DataFrame(rows)
+
+
+def _means(
+    values: np.ndarray, pictures: Shaped[np.ndarray, " n"], resamples: int, seed: int
+) -> Float[np.ndarray, "resample_and_one head"]:
+    """Returns the mean over samples of each head: first that of all, then those of resampled pictures."""
+    flat = values.reshape(len(values), -1).astype(float)
+    counted = np.concatenate([flat, np.ones((len(flat), 1))], axis=1)
+    sums = resampled_sums(counted, pictures, np.random.default_rng(seed), resamples)
+    return np.concatenate([flat.mean(axis=0, keepdims=True), sums[:, :-1] / sums[:, -1:]])
 
 
 def ranked(effects: pd.DataFrame) -> list[str]:
@@ -69,30 +84,76 @@ def ranked(effects: pd.DataFrame) -> list[str]:
     return list(order.sort_values(["score", "rho"], ascending=False, kind="stable").index)
 
 
-def listing(effects: pd.DataFrame, order: Sequence[str], metrics: Mapping[str, str]) -> pd.DataFrame:
-    """Returns a table of `difference [low, high]`: one row per variant, one column per metric.
+def without_effect(effects: pd.DataFrame) -> list[str]:
+    """Returns the variants whose every difference, interval included, is 0 or does not exist."""
+    moved = (effects[["value", "low", "high"]].fillna(0.0) != 0).any(axis=1)
+    return [name for name, some in moved.groupby(effects.variant, sort=False) if not some.any()]
 
-    Cells without a value are empty.
+
+def in_points(effects: pd.DataFrame) -> pd.DataFrame:
+    """Returns differences of scores in percentage points; those of ρ stay as they are."""
+    columns, scores = ["value", "low", "high"], effects.metric != "spearman"
+    return effects.assign(**{name: effects[name].where(~scores, 100 * effects[name]) for name in columns})
+
+
+def comparisons(effects: pd.DataFrame) -> pd.DataFrame:
+    """Counts, for each metric, the differences that stand out, those expected by chance, and Holm's.
 
     Args:
-        effects: Columns `variant`, `metric`, `value`, `low`, `high`.
-        order: Variants, from the top down.
-        metrics: Which metrics, and what to call them.
+        effects: With `p`; a difference that is 0 in every resample is no comparison.
+
+    Returns:
+        One row per metric: how many comparisons, how many have an interval without 0, how many of so many
+        would by chance, and how many survive Holm's correction.
     """
-    cells = effects.assign(text=[_written(*row) for row in effects[["value", "low", "high"]].to_numpy()])
-    table = cells.pivot(index="variant", columns="metric", values="text").reindex(order)[list(metrics)]
-    return table.fillna("").rename(columns=dict(metrics)).rename_axis(index=None, columns=None)
+    moved = effects[~effects.variant.isin(without_effect(effects))].dropna(subset="p")
+    table = corrected(moved).assign(clear=(moved.low > 0) | (moved.high < 0))
+    found = table.groupby("metric").agg(
+        comparisons=("p", "size"), standing_out=("clear", "sum"), surviving=("survives", "sum")
+    )
+    chance = [expected_by_chance(int(count)) for count in found.comparisons]
+    found.insert(2, "expected by chance", chance)
+    named = {"standing_out": "interval without 0", "surviving": "survive Holm's correction"}
+    return found.rename(columns=named, index=METRICS)
 
 
-def _written(value: float, low: float, high: float) -> str:
+def listing(effects: pd.DataFrame, order: Sequence[str]) -> pd.DataFrame:
+    """Returns a table of `difference [low, high]`: one row per variant, one column per metric.
+
+    Scores are in percentage points. A star marks what survives Holm's correction; cells without a value are
+    empty.
+
+    Args:
+        effects: Columns `variant`, `metric`, `value`, `low`, `high`, `p`.
+        order: Variants, from the top down.
+    """
+    starred = corrected(in_points(effects))
+    columns = ["metric", "value", "low", "high", "survives"]
+    cells = starred.assign(text=[_written(*row) for row in starred[columns].itertuples(index=False)])
+    table = cells.pivot(index="variant", columns="metric", values="text").reindex(order)[list(METRICS)]
+    return table.fillna("").rename(columns=METRICS).rename_axis(index=None, columns=None)
+
+
+def _written(metric: str, value: float, low: float, high: float, survives: bool) -> str:
     if np.isnan(value):
         return ""
-    return "0" if value == low == high == 0 else f"{value:+.3f} [{low:+.3f}, {high:+.3f}]"
+    digits = 3 if metric == "spearman" else 1
+    text = f"{value:+.{digits}f} [{low:+.{digits}f}, {high:+.{digits}f}]"
+    return "0" if value == low == high == 0 else text + (" *" if survives else "")
 
 
-def _counts(n: int, resamples: int, rng: np.random.Generator) -> Float[np.ndarray, "resample n"]:
-    """Returns how often each of `n` samples is in each resample."""
-    return rng.multinomial(n, np.full(n, 1 / n), size=resamples).astype(float)
+def released(table: pd.DataFrame) -> pd.DataFrame:
+    """Returns the scores of the paper's reading and of both releases, as shipped and by their criteria alone.
+
+    Args:
+        table: From `scores.scores`, by `variant`.
+    """
+    rows = table[["value", "low", "high"]].to_numpy()
+    cells = table.assign(text=[f"{100 * v:.1f} [{100 * a:.1f}, {100 * b:.1f}]" for v, a, b in rows])
+    cells = cells.pivot(index="variant", columns="metric", values="text")
+    names = {"rec_acc50": "Acc@0.5 [%]", "res_ciou": "cIoU [%]"}
+    order = [name for name in (DEFAULT, *AS_SHIPPED, *CRITERIA_ONLY) if name in cells.index]
+    return cells.loc[order, list(names)].rename(columns=names).rename_axis(index=None, columns=None)
 
 
 def _rho(frequency: Float[np.ndarray, " head"], iou: Float[np.ndarray, " head"], least: float) -> float:

@@ -1,4 +1,4 @@
-"""Varies the choices that change the model's input: how a picture becomes square, and the prompt.
+"""Varies the choices that change the model's input or its query: square, query token, prompt.
 
 Each needs a capture of its own. Heads and selection frequency are kept: the input alone is measured.
 """
@@ -17,6 +17,7 @@ from locheads.errors import LocheadsError
 from locheads.evaluation.evaluate import Variant, evaluate_variants
 from locheads.model.loading import varied
 from locheads.model.lvlm import Lvlm
+from locheads.model.prompts import Query
 from locheads.model.segmenter import Segmenter
 from locheads.paper.open_choices import Choice
 from locheads.profiling.profile import judged
@@ -69,6 +70,17 @@ def squares(lvlm: Lvlm, variant: Variant) -> dict[str, tuple[Lvlm, Variant]]:
         f"{Choice.SQUARE}: centre crop": (varied(lvlm, fit="crop"), variant),
         f"{Choice.SQUARE}: pad, scaled as if stretched": (pad, as_if),
     }
+
+
+def queries(lvlm: Lvlm) -> dict[str, Lvlm]:
+    """Returns the model with each reading of the query token but its own."""
+    answers: dict[Query, str] = {
+        "period": "the period",
+        "word": "the last word",
+        "last": "the prompt's last token",
+    }
+    others = {query: answer for query, answer in answers.items() if query != lvlm.query}
+    return {f"{Choice.QUERY}: {answer}": varied(lvlm, query=query) for query, answer in others.items()}
 
 
 def prompted(

@@ -132,14 +132,17 @@ def test_some_heads_are_those_of_all(lvlm: Lvlm) -> None:
     torch.testing.assert_close(capture_image(lvlm, images[0], EXPRESSIONS, heads), some, atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize(("query", "added"), [("period", "."), ("word", "")])
 @pytest.mark.parametrize("prompt", PROMPTS)
-def test_the_query_is_the_last_token_of_the_expression(family: str, folder: Path, prompt: str) -> None:
-    lvlm = load(family, folder, prompt=prompt)
+def test_the_query_is_the_period_or_the_last_word(
+    family: str, folder: Path, prompt: str, query: str, added: str
+) -> None:
+    lvlm = load(family, folder, prompt=prompt, query=query)
     encoded = lvlm.encode([picture(SIZES[0])] * 3, EXPRESSIONS)
     tokenizer = lvlm.processor.tokenizer
-    for ids, query, expression in zip(encoded.inputs["input_ids"], encoded.query, EXPRESSIONS, strict=True):
-        before = tokenizer.decode(ids[: int(query) + 1])
-        assert before.endswith(expression), (expression, before[-40:])
+    for ids, query_at, text in zip(encoded.inputs["input_ids"], encoded.query, EXPRESSIONS, strict=True):
+        before = tokenizer.decode(ids[: int(query_at) + 1])
+        assert before.endswith(text + added), (text, before[-40:])
 
 
 def test_the_query_is_the_last_token_of_all_when_asked(family: str, folder: Path) -> None:

@@ -5,21 +5,35 @@ import pytest
 from PIL import Image
 
 from locheads.model.loading import load_lvlm, varied
+from locheads.model.own_answer import asking
+
+PICTURE = Image.fromarray(np.zeros((96, 96, 3), dtype=np.uint8))
+TEXTS = ["the red ring", "the red ring.", "the red ring. "]
 
 
-@pytest.mark.parametrize("prompt", ["specimen", "plain"])
-def test_a_period_is_appended_once_and_queried(prompt):
+def queried(lvlm, texts=TEXTS):
+    encoded = lvlm.encode([PICTURE] * len(texts), texts)
+    pairs = zip(encoded.inputs["input_ids"], encoded.query, strict=True)
+    return [lvlm.processor.tokenizer.decode([ids[at]]).strip() for ids, at in pairs]
+
+
+@pytest.mark.parametrize("prompt", ["specimen", "plain", "{image}\n{expression} is"])
+def test_each_reading_queries_its_token_whether_the_expression_has_a_period_or_not(prompt):
     lvlm = load_lvlm(prompt=prompt)
-    picture = Image.fromarray(np.zeros((96, 96, 3), dtype=np.uint8))
-    texts = ["the red ring", "the red ring."]
-    words = lvlm.encode([picture] * 2, texts)
-    periods = varied(lvlm, query="period").encode([picture] * 2, texts)
-    queried = [
-        [
-            lvlm.processor.tokenizer.decode([ids[at]]).strip()
-            for ids, at in zip(e.inputs["input_ids"], e.query, strict=True)
-        ]
-        for e in (words, periods)
-    ]
-    assert queried == [["ring", "."], [".", "."]]
-    assert (periods.inputs["input_ids"][0] == periods.inputs["input_ids"][1]).all()
+    assert lvlm.query == "period"
+    last = ["is"] * 3 if prompt.endswith("is") else ["ring", ".", "."]
+    found = [queried(varied(lvlm, query=query)) for query in ("word", "period", "last")]
+    assert found == [["ring"] * 3, ["."] * 3, last]
+
+
+def test_a_period_is_appended_once():
+    ids = load_lvlm().encode([PICTURE] * 3, TEXTS).inputs["input_ids"]
+    assert (ids == ids[:1]).all()
+
+
+def test_an_own_answer_is_asked_for_without_a_period_of_ours():
+    lvlm = asking(load_lvlm(), "{expression}")
+    texts = [lvlm.prompted([PICTURE], [text])["input_ids"][0] for text in TEXTS[:2]]
+    decoded = [lvlm.processor.tokenizer.decode(ids).split() for ids in texts]
+    assert decoded[0][-1] == "ring" and decoded[1][-1].endswith(".")
+    assert lvlm.texts(["the red ring"]) == [lvlm.texts(["the red ring"], "word")[0] + "."]

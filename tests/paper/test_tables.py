@@ -115,8 +115,9 @@ def test_named_heads() -> None:
 def test_open_choices() -> None:
     table = choices_frame()
     assert [answers.choice for answers in CHOICES] == list(Choice)
-    assert table.shape == (12, 3) and list(table.index) == [choice.value for choice in Choice]
-    assert table.loc["kept candidates"].str.contains("lowest entropies").all()
+    assert table.shape == (17, 3) and list(table.index) == [choice.value for choice in Choice]
+    assert table.loc["heads of a sample", ["first_release", "later_rewrite"]].str.contains("greedy").all()
+    assert "period" in table.loc["query token", "paper"] and "raw" in table.loc["IoU behind ρ", "paper"]
     assert "bug" in table.loc["passing heads", "first_release"]
     assert table.loc["logarithm", "later_rewrite"] == "natural"
 
@@ -134,3 +135,6 @@ def test_others_fall_short_of_what_the_paper_reports() -> None:
     own = [attempt for attempt in ATTEMPTS if "issue 13" in attempt.source]
     assert np.array_equal([attempt.value for attempt in own], [46.0, 26.0])
     assert {attempt.against for attempt in own} == {reported("rec", "LLaVA-7B", "refcoco", "val").value}
+    (asked,) = [attempt for attempt in ATTEMPTS if "in words" in attempt.what]
+    assert asked.value == 56.2
+    assert asked.against == reported("rec", "LLaVA-1.5-7B", "refcoco", "val").value

@@ -51,7 +51,7 @@ def test_gains_are_in_points():
 
 def test_effects_stand_in_their_row_with_their_interval_and_group():
     effects = pd.concat([table_of([1.0, 2.0]), table_of([1.0, 2.0], "res_ciou")], ignore_index=True)
-    effects["variant"] = ["a", "b"] * 2
+    effects["variant"], effects["survives"] = ["a", "b"] * 2, [True, False] * 2
     figure = effect_dots(
         effects, ["b", "a"], {"rec_acc50": "REC", "res_ciou": "RES"}, {"x": ["a"], "y": ["b"]}
     )
@@ -66,7 +66,9 @@ def test_effects_stand_in_their_row_with_their_interval_and_group():
     np.testing.assert_allclose(sorted(np.array(bars)[:, :, 0].tolist()), [[-0.1, 0.2], [0, 0.3]], atol=1e-9)
     assert [text.get_text() for text in left.get_yticklabels()] == ["b", "a"]
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["x", "y"]
-    assert right.get_xlabel() == "difference in RES"
+    assert right.get_xlabel() == "difference in RES" and left.get_xlim() == right.get_xlim()
+    filled = [line.get_ydata().tolist() for line in left.get_lines() if line.get_markerfacecolor() != "white"]
+    assert [1] in filled and [0] not in filled  # a survives, b does not
 
 
 @pytest.mark.parametrize(

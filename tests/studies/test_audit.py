@@ -15,22 +15,30 @@ from locheads.method.criteria import (
     sample_thresholds,
     spatial_entropy,
 )
-from locheads.method.selection import candidates, select_heads
+from locheads.method.releases import lowest_entropies, passing_by_number
+from locheads.method.selection import candidates, greedy_heads, select_heads
 from locheads.paper.open_choices import CHOICES, Choice
-from locheads.studies.audit import (
+from locheads.studies.audit import chosen_by, greedy_of, heads_of, variants_of
+from locheads.studies.audit_effects import (
+    comparisons,
+    correlation_differences,
+    in_points,
+    listing,
+    ranked,
+    released,
+    without_effect,
+)
+from locheads.studies.audit_readings import (
     ALTERNATIVES,
+    AS_SHIPPED,
+    CRITERIA_ONLY,
     DEFAULT,
     PRESETS,
     Reading,
-    chosen_by,
     differing,
-    heads_of,
     parts_of,
-    passing_by_index,
     readings,
-    variants_of,
 )
-from locheads.studies.audit_effects import correlation_differences, listing, ranked
 
 HEADS = ("sample", "layer", "head")
 
@@ -72,26 +80,40 @@ def test_every_criterion_of_a_reading_reaches_the_candidates(profiled):
     assert without[:, :2].any() and not chosen_by(profiled, {"a": Reading(kept=20)})["a"][:, :2].any()
 
 
-def test_by_index_the_place_of_the_bend_is_taken_for_a_head():
-    sums = np.array([[[0.9, 0.8], [0.0, 0.1]], [[0.0, 0.0], [0.0, 0.9]]])
-    # sorted: 0, .1, .8, .9 bends at 1; 0, 0, 0, .9 at 2; averaged 0, .4, .45, .5 at 1: heads from there on
-    np.testing.assert_array_equal(
-        passing_by_index(sums, "sample").reshape(2, 4), [[0, 1, 1, 1], [0, 0, 1, 1]]
-    )
-    np.testing.assert_array_equal(passing_by_index(sums, "mean").reshape(2, 4), [[0, 1, 1, 1]] * 2)
+def test_greedy_readings_take_the_heads_of_each_sample_and_have_no_candidates(profiled):
+    sums, maps = profiled.attention_sum.values, profiled.maps.values
+    wanted = {DEFAULT: Reading(), "own": Reading(greedy=3), "first": AS_SHIPPED[next(iter(AS_SHIPPED))]}
+    assert list(chosen_by(profiled, wanted)) == [DEFAULT]
+    found = greedy_of(profiled, wanted)
+    tau = curvature_threshold(sums.mean(axis=0)).value
+    np.testing.assert_array_equal(found["own"], greedy_heads(sums, spatial_entropy(maps), tau, 3))
+    entropies = spatial_entropy(maps, 1.0, 0.001, "mass")
+    eligible = passing_by_number(sums) & np.isfinite(entropies)
+    np.testing.assert_array_equal(found["first"], lowest_entropies(entropies, eligible, 5))
+    variants = variants_of(heads_of(chosen_by(profiled, wanted)) | found, wanted)
+    assert variants["own"].heads.shape == (70, 3, 2) and len(variants[DEFAULT].heads) == 3
 
 
-def test_by_index_sums_do_not_matter_to_the_candidates():
+def test_by_number_sums_do_not_matter_to_the_candidates():
     profiled = profile_of(np.zeros((3, 2, 2, 2, 2)))
-    profiled.attention_sum[:] = np.array([[0.9, 0.8], [0.0, 0.1]])
-    profiled.spatial_entropy[:] = 0.0
+    profiled.attention_sum[:] = np.array([[0.9, 0.8], [0.0, 0.1]])  # bends at 0.1, which is head 3
     profiled.maps[..., 0, 0] = 1.0
-    chosen = chosen_by(profiled, {"a": Reading(passing="index", skipped_layers=0)})["a"]
-    np.testing.assert_array_equal(chosen.reshape(3, 4), [[0, 1, 1, 1]] * 3)
+    reading = Reading("sample", passing="number", skipped_layers=0)
+    np.testing.assert_array_equal(chosen_by(profiled, {"a": reading})["a"].reshape(3, 4), [[0, 0, 0, 1]] * 3)
+
+
+def test_one_head_is_kept_where_none_is_left():
+    profiled = profile_of(np.zeros((1, 3, 2, 2, 2)))
+    profiled.attention_sum[:] = [[[0.1, 0.5], [0.2, 0.9], [0.3, 0.4]]]
+    profiled.maps[0, :, :, 0, 0] = 1.0
+    profiled.maps[0, 1, 1, 1, 0] = profiled.maps[0, 2, :, 1, 0] = 0.1  # bottom rows
+    reading = Reading("sample", bottom_row=0.05, min_keep=True, greedy=5)
+    heads = greedy_of(profiled, {"a": reading})["a"]
+    np.testing.assert_array_equal(heads, [[[0, 1]] + [[-1, -1]] * 4])  # of all without such a row, any layer
 
 
 def test_every_alternative_is_of_an_open_choice_and_every_choice_has_one():
-    captured = {Choice.SQUARE, Choice.PROMPT}  # of `locheads.studies.audit_inputs`
+    captured = {Choice.SQUARE, Choice.PROMPT, Choice.QUERY}  # of `locheads.studies.audit_inputs`
     assert all(isinstance(one.choice, Choice) for one in ALTERNATIVES)
     assert {one.choice for one in ALTERNATIVES} == {answers.choice for answers in CHOICES} - captured
 
@@ -102,15 +124,34 @@ def test_names_of_readings_are_unique_and_each_alternative_changes_one_thing():
     assert differing(Reading()) == ()
 
 
-def test_parts_of_the_later_rewrite():
-    assert parts_of(PRESETS["later rewrite"]) == [
+def test_the_releases_are_greedy_as_shipped_and_fixed_by_their_criteria_alone():
+    assert {name: reading.greedy for name, reading in PRESETS.items()} == {
+        "first release, as shipped: greedy, five": 5,
+        "first release, as shipped: greedy, three": 3,
+        "later rewrite, as shipped: greedy, five": 5,
+        "later rewrite, as shipped: greedy, three": 3,
+        "first release, only its criteria: heads fixed": None,
+        "later rewrite, only its criteria: heads fixed": None,
+    }
+
+
+def test_parts_of_the_releases_criteria():
+    first, later = (parts_of(reading) for reading in CRITERIA_ONLY.values())
+    assert first == [
+        "passing heads: by number, in each sample (the bug)",
+        "no component: 0 (by mass, mean + 0.001)",
+        "extra filter: none, all layers in",
+        "IoU behind ρ: upscaled to the picture",
+    ]
+    assert later == [
         "τ computed on: each sample's sums",
         "binarise at: 2 × mean + 0.001",
-        "component weight: attention mass",
-        "extra filter: bottom row > 0.05 out",
+        "no component: 0 (by mass, mean + 0.001)",
+        "extra filter: bottom row > 0.05 out, one kept",
+        "smoothing: 9 taps, reflecting",
         "box: all cells above the mean",
+        "box to pixels: whole pixels",
     ]
-    assert "passing heads: by index (the bug)" in parts_of(PRESETS["first release"])
 
 
 def test_a_reading_without_enough_heads_has_no_variant(profiled):
@@ -123,7 +164,8 @@ def test_correlation_differences_are_those_of_scipy():
     rng = np.random.default_rng(2)
     chosen = {DEFAULT: rng.random((40, 3, 4)) < 0.5, "b": rng.random((40, 3, 4)) < np.linspace(0, 1, 4)}
     iou = {DEFAULT: rng.random((30, 3, 4)), "b": rng.random((30, 3, 4))}
-    table = correlation_differences(chosen, iou, resamples=50).set_index("variant")
+    pictures = (np.arange(40) // 2, np.arange(30))
+    table = correlation_differences(chosen, iou, pictures, resamples=50).set_index("variant")
     for name in chosen:
         often = chosen[name].mean(0) >= 0.01
         expected = stats.spearmanr(chosen[name].mean(0)[often], iou[name].mean(0)[often]).statistic
@@ -134,23 +176,57 @@ def test_correlation_differences_are_those_of_scipy():
 
 def test_without_enough_heads_there_is_no_correlation():
     chosen = {DEFAULT: np.zeros((5, 2, 2), bool)}
-    table = correlation_differences(chosen, {DEFAULT: np.ones((5, 2, 2))}, resamples=5)
+    table = correlation_differences(
+        chosen, {DEFAULT: np.ones((5, 2, 2))}, (np.arange(5), np.arange(5)), resamples=5
+    )
     assert table[["value", "low", "high", "rho"]].isna().all(axis=None)
 
 
-def test_the_largest_effect_stands_first_whatever_its_sign():
-    values = {"a": (0.1, 0.0, 0.0), "b": (0.0, -0.3, 0.0), "c": (0.0, 0.0, 0.2), "d": (0.0, 0.0, np.nan)}
-    metrics = ("rec_acc50", "res_ciou", "spearman")
+@pytest.fixture
+def effects() -> pd.DataFrame:
+    values = {
+        "a": (0.1, 0.0, 0.0), "b": (0.0, -0.3, 0.0), "c": (0.0, 0.0, 0.2), "d": (0.0, 0.0, np.nan),
+        "e": (0.0, 0.0, 0.0),
+    }  # fmt: skip
     rows = [
-        {"variant": name, "metric": metric, "value": value, "low": value - 0.1, "high": value}
+        {"variant": name, "metric": metric, "value": value, "low": value / 2, "high": 2 * value,
+         "p": np.nan if np.isnan(value) else 0.001 if value == -0.3 else 0.04 if value else 1.0}
         for name, three in values.items()
-        for metric, value in zip(metrics, three, strict=True)
-    ]
-    effects = pd.DataFrame(rows)
-    assert ranked(effects) == ["b", "a", "c", "d"]
-    table = listing(effects, ["b", "d"], {"res_ciou": "RES", "spearman": "ρ"})
-    assert table.loc["b"].tolist() == ["-0.300 [-0.400, -0.300]", "+0.000 [-0.100, +0.000]"]
-    assert table.loc["d", "ρ"] == ""
+        for metric, value in zip(("rec_acc50", "res_ciou", "spearman"), three, strict=True)
+    ]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def test_the_largest_effect_stands_first_whatever_its_sign(effects):
+    assert ranked(effects) == ["b", "a", "c", "d", "e"]
+
+
+def test_scores_are_listed_in_points_with_a_star_where_they_survive(effects):
+    table = listing(effects, ["b", "d", "a", "c"])
+    assert table.loc["b"].tolist() == ["0", "-30.0 [-15.0, -60.0] *", "0"]
+    assert table.loc["d"].tolist() == ["0", "0", ""]
+    assert table.loc["a"].iloc[0] == "+10.0 [+5.0, +20.0]"  # p = 0.04 among five comparisons
+    assert table.loc["c"].iloc[2] == "+0.200 [+0.100, +0.400]"
+    assert in_points(effects).value.tolist()[:6] == pytest.approx([10, 0, 0, 0, -30, 0])
+
+
+def test_what_moves_nothing_is_named_and_no_comparison(effects):
+    assert without_effect(effects) == ["d", "e"]
+    table = comparisons(effects)
+    assert table.comparisons.tolist() == [3, 3, 3] and table["expected by chance"].tolist() == [0.15] * 3
+    assert table["interval without 0"].tolist() == [1, 1, 1]
+    assert table["survive Holm's correction"].tolist() == [0, 1, 0]
+
+
+def test_the_releases_stand_under_the_papers_reading():
+    names = [DEFAULT, *CRITERIA_ONLY, *AS_SHIPPED]
+    rows = [
+        {"variant": name, "metric": metric, "value": 0.31, "low": 0.25, "high": 0.375}
+        for name in names for metric in ("rec_acc50", "res_ciou")
+    ]  # fmt: skip
+    table = released(pd.DataFrame(rows))
+    assert list(table.index) == [DEFAULT, *AS_SHIPPED, *CRITERIA_ONLY]
+    assert table.loc[DEFAULT].tolist() == ["31.0 [25.0, 37.5]"] * 2
 
 
 def test_the_bend_by_curvature_is_where_the_circle_is_smallest():

@@ -14,7 +14,7 @@ from locheads.model.loading import load_lvlm, varied
 from locheads.model.lvlm import Lvlm
 from locheads.model.segmenter import load_segmenter
 from locheads.profiling.profile import maps_of
-from locheads.studies.audit_inputs import prompted, see, squares
+from locheads.studies.audit_inputs import prompted, queries, see, squares
 
 AFTER = "{image}\n{expression} is"
 
@@ -34,7 +34,7 @@ def test_varied_is_the_model_loaded_otherwise(lvlm):
     other = varied(lvlm, AFTER, "stretch", "last")
     assert other.model is lvlm.model
     assert (other.prompt, other.query, other.fit) == (again.prompt, again.query, again.fit)
-    assert (lvlm.query, lvlm.fit) == ("expression", "own")
+    assert (lvlm.query, lvlm.fit) == ("period", "own")
 
 
 def test_what_stands_after_matters_to_the_last_token_only(lvlm, samples):
@@ -57,7 +57,7 @@ def test_prompts_with_unknown_words_are_refused_by_name(lvlm, samples):
     taken, refused = prompted(lvlm, prompts, samples[0], last=["after"])
     assert list(taken) == ["after", "before"] and list(refused) == ["release", "chat"]
     assert "does not know the word 'You'" in refused["release"] and "no chat template" in refused["chat"]
-    assert taken["after"].query == "last" and taken["before"].query == "expression"
+    assert taken["after"].query == "last" and taken["before"].query == "period"
 
 
 def test_ways_of_one_model_share_their_capture_and_not_their_boxes(lvlm, samples):
@@ -70,3 +70,11 @@ def test_ways_of_one_model_share_their_capture_and_not_their_boxes(lvlm, samples
     assert (boxes[pad] != boxes[misread]).all()
     square = varied(lvlm, fit="pad").window(samples[0].size)
     assert (square.x1 - square.x0, square.y1 - square.y0) == (256, 256)
+
+
+def test_queries_are_those_that_the_model_does_not_have_itself(lvlm):
+    found = queries(varied(lvlm, query="word"))
+    assert {name: model.query for name, model in found.items()} == {
+        "query token: the period": "period",
+        "query token: the prompt's last token": "last",
+    }
