@@ -55,9 +55,9 @@ def frequency_sweep(
     marked: float | int,
     span: tuple[float | int, float | int],
 ) -> Figure:
-    """Draws the selection frequency over one setting: localization heads, and those that replace one.
+    """Draws the selection frequency over one setting: localization heads, and what replaces them.
 
-    Of all other heads only the highest frequency at each setting is drawn, a dashed line: where it stays
+    Of all other heads only the highest frequency at each setting is drawn, dashed: where it stays
     below the localization heads, these stay the same.
 
     Args:
@@ -68,8 +68,9 @@ def frequency_sweep(
         span: The range that the paper examines, shaded light.
     """
     figure, axes = plt.subplots(figsize=(8, 3.8))
-    ever = {head for heads in sweep.heads for head in heads} - set(chosen)
-    often = {head: sum(head in heads for heads in sweep.heads) for head in ever}
+    tops = [heads for heads, choice in zip(sweep.heads, sweep.has_choice, strict=True) if choice]
+    ever = {head for heads in tops for head in heads} - set(chosen)
+    often = {head: sum(head in heads for heads in tops) for head in ever}
     rivals = sorted(often, key=lambda head: (-often[head], head))[: len(OTHERS)]
     names = {}
     for marker, head in zip(itertools.cycle("D^so"), chosen):

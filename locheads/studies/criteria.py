@@ -19,7 +19,6 @@ from locheads.method.selection import (
     candidates,
     frequency_over_trials,
     greedy_heads,
-    name_of,
     top_heads,
 )
 
@@ -68,17 +67,15 @@ def fixed_heads(variants: Mapping[str, Variant], profiled: xr.Dataset, held_out:
         held_out: The profile on which the IoU of each head alone is measured.
 
     Returns:
-        One row per criterion: `heads`, and the means over them of `attention sum` and `IoU [%]`.
+        One row per criterion and head: `attention sum` and `IoU [%]`, each the mean over samples.
     """
     sums, ious = profiled.attention_sum.mean("sample").values, held_out.iou.mean("sample").values
     rows = []
     for use in CRITERIA:
         heads = _fixed(variants, use)
-        index = tuple(np.array(heads).T)
-        rows.append([name_of(heads), sums[index].mean(), 100 * ious[index].mean()])
-    columns = ["heads", "attention sum", "IoU [%]"]
-    names = pd.Index([use.replace("_", " ") for use in CRITERIA], name="criterion")
-    return pd.DataFrame(rows, columns=columns, index=names)
+        rows += [(use.replace("_", " "), str(head), sums[head], 100 * ious[head]) for head in sorted(heads)]
+    columns = ["criterion", "head", "attention sum", "IoU [%]"]
+    return pd.DataFrame(rows, columns=columns).set_index(["criterion", "head"])
 
 
 def _fixed(variants: Mapping[str, Variant], use: Criterion) -> tuple[Head, ...]:

@@ -78,7 +78,8 @@ def test_fixed_heads_with_their_means_by_hand():
     sums[:, 2, 0], ious[:, 3, 1] = [0.5, 0.75], [0.2, 0.4]
     profiled = profile_of(sums, np.zeros_like(sums)).assign(iou=(HEADS, ious))
     table = fixed_heads(three_ways(), profiled, profiled)
-    assert table.heads.to_list() == ["L2 H0", "L3 H0", "L3 H1"]
+    ways = [("attention sum", "L2 H0"), ("entropy", "L3 H0"), ("both", "L3 H1")]
+    assert table.index.to_list() == ways
     assert table["attention sum"].to_list() == [0.625, 0, 0]
     assert table["IoU [%]"].to_list() == pytest.approx([0, 0, 30])
 
