@@ -16,8 +16,17 @@ from locheads.evaluation.intervals import (
     percentiles,
     resampled_sums,
 )
+from locheads.method.selection import Head, name_of
 from locheads.studies.audit import Chosen
-from locheads.studies.audit_readings import AS_SHIPPED, CRITERIA_ONLY, DEFAULT
+from locheads.studies.audit_readings import (
+    AS_SHIPPED,
+    CRITERIA_ONLY,
+    DEFAULT,
+    PRESETS,
+    Reading,
+    differing,
+    parts_of,
+)
 
 METRICS = {"rec_acc50": "Acc@0.5 [points]", "res_ciou": "cIoU [points]", "spearman": "Spearman's ρ"}
 """The audit's metrics, and how tables and figures head their differences."""
@@ -140,6 +149,65 @@ def _written(metric: str, value: float, low: float, high: float, survives: bool)
     digits = 3 if metric == "spearman" else 1
     text = f"{value:+.{digits}f} [{low:+.{digits}f}, {high:+.{digits}f}]"
     return "0" if value == low == high == 0 else text + (" *" if survives else "")
+
+
+def found_heads(
+    chosen: Mapping[str, Chosen], heads: Mapping[str, tuple[Head, ...]], wanted: Mapping[str, Reading]
+) -> pd.DataFrame:
+    """Returns the fixed heads of each reading whose candidates differ from the paper's reading.
+
+    Args:
+        chosen: From `audit.chosen_by`.
+        heads: From `audit.heads_of`.
+        wanted: The readings by name.
+
+    Returns:
+        One row per reading, the paper's first: its parameters that differ, the share of candidates in common
+        with the paper's (intersection over union), and its heads.
+    """
+    base = chosen[DEFAULT]
+    moved = [name for name in chosen if name == DEFAULT or (chosen[name] != base).any()]
+    common = [(chosen[name] & base).sum() / max((chosen[name] | base).sum(), 1) for name in moved]
+    columns = {
+        "parameters": [", ".join(differing(wanted[name])) for name in moved],
+        "candidates in common [%]": [round(100 * float(share)) for share in common],
+        "heads": [name_of(heads[name]) for name in moved],
+    }
+    return pd.DataFrame(columns, index=moved)
+
+
+def wholes_and_parts(effects: pd.DataFrame) -> pd.DataFrame:
+    """Returns the effect of each release's criteria as a whole beside the sum of its choices' effects.
+
+    Args:
+        effects: In points, with the alternatives and `CRITERIA_ONLY` among the variants.
+    """
+    value = effects.pivot(index="variant", columns="metric", values="value")[list(METRICS)]
+    rows = {}
+    for name, reading in CRITERIA_ONLY.items():
+        rows[f"{name}, as a whole"] = value.loc[name]
+        rows[f"{name}, sum of its parts"] = value.loc[parts_of(reading)].sum()
+    return pd.DataFrame(rows).T.rename(columns=METRICS)
+
+
+def saved(table: pd.DataFrame, effects: pd.DataFrame) -> dict[str, object]:
+    """Returns the audit's named numbers: scores in [0, 1] of default and releases, and every difference.
+
+    Args:
+        table: From `scores.scores`, by `variant`.
+        effects: Columns `variant`, `metric`, `value`, `low`, `high`, `p`.
+    """
+    names = {DEFAULT: "default"} | {
+        name: f"{name.split(',')[0].replace(' ', '_')}_{_kind(name)}" for name in PRESETS
+    }
+    shown = table[table.variant.isin(names)]
+    found = {f"{row.metric}_{names[row.variant]}": row.value for row in shown.itertuples()}
+    records = effects[["variant", "metric", "value", "low", "high", "p"]].sort_values(["variant", "metric"])
+    return found | {"effects": records.astype(object).where(records.notna(), None).to_dict("records")}
+
+
+def _kind(name: str) -> str:
+    return f"as_shipped_{name.rsplit(' ', 1)[1]}" if name in AS_SHIPPED else "criteria"
 
 
 def released(table: pd.DataFrame) -> pd.DataFrame:
