@@ -2,11 +2,17 @@
 # make quick      ruff, mypy, the unit tests and the examples in docstrings, in under two minutes
 # make test       everything that continuous integration runs
 # make bench      measure how fast analysis and capture are, against what one would do without them
+# make lab        open the notebooks in JupyterLab; begin with 00_start_here.ipynb
+# make book       the book in build/book/html, from the notebooks as they are committed
+# make book-test  the book and JupyterLab in a real browser (Chromium), and the wheel outside the repository
 # make notebooks  execute the committed notebooks again, in place
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+
+BOOK := build/book
+BOOKED := $(VENV)/.book-installed
 
 ## Two workers; a file is one worker's, with its fixtures or its kernel.
 TWO_AT_ONCE := $(BIN)/pytest -n 2 --dist loadfile
@@ -14,7 +20,7 @@ EXAMPLES := locheads/method locheads/evaluation/metrics.py locheads/model/attent
 NBVAL := --nbval-lax --nbval-current-env --nbval-sanitize-with notebooks/nbval_sanitize.cfg
 SHARED_STORES := notebooks/01_head_profiling.ipynb notebooks/02_iou_frequency_correlation.ipynb
 
-.PHONY: help study quick test bench lint types data unit pytest doctests nbval notebooks format
+.PHONY: help study quick test bench lint types data unit pytest doctests nbval notebooks format lab book book-test
 .DEFAULT_GOAL := help
 
 help:
@@ -68,6 +74,22 @@ bench: $(INSTALLED)
 
 notebooks: $(INSTALLED)
 	$(BIN)/locheads run --in-place
+
+lab: data
+	$(BIN)/jupyter lab notebooks/00_start_here.ipynb
+
+$(BOOKED): $(INSTALLED)
+	$(BIN)/python -m pip install --disable-pip-version-check -c requirements.lock -e '.[book]'
+	@touch $@
+
+book: $(BOOKED)
+	mkdir -p $(BOOK)/source
+	BOOK_SOURCE=$(CURDIR)/$(BOOK)/source $(BIN)/sphinx-build -q -W --keep-going -E -c docs/book $(BOOK)/source $(BOOK)/html
+	$(BIN)/python docs/book/slides.py $(BOOK)/html
+	@echo "open $(BOOK)/html/index.html"
+
+book-test: book
+	$(BIN)/pytest tests/book -rs
 
 format: $(INSTALLED)
 	$(BIN)/ruff check --fix .

@@ -5,4 +5,4 @@ import warnings
 # Libraries probe for notebook widgets when they are imported; without them they fall back to text.
 warnings.filterwarnings("ignore", message="IProgress not found")
 
-__version__ = "0.1.0"
+__version__ = "1.0.0"

@@ -25,16 +25,22 @@ def original_name(key: str) -> str:
     return key
 
 
-def make(projector: str, tokenizer: object, hidden: int = 64) -> LlavaForConditionalGeneration:
+def make(
+    projector: str, tokenizer: object, hidden: int = 64, decoder: str = "LlamaConfig"
+) -> LlavaForConditionalGeneration:
+    """A tiny model; biases and norms, which start as zeros and ones, are drawn as well."""
     torch.manual_seed(1)
     model = LlavaForConditionalGeneration(
         LlavaConfig(
-            text_config=text_of(tokenizer),
+            text_config=text_of(tokenizer, decoder, tie_word_embeddings=False),
             vision_config=CLIPVisionConfig(**VISION | {"hidden_size": hidden, "num_attention_heads": 1}),
             image_token_index=tokenizer.convert_tokens_to_ids("<image>"),
             projector_hidden_act="linear" if projector == "linear" else "gelu",
         )
     )
+    for weight in model.parameters():
+        if weight.ndim == 1:
+            weight.data += 0.3 * torch.randn(weight.shape)
     if projector == "linear":
         second = model.model.multi_modal_projector.linear_2
         torch.nn.init.eye_(second.weight)

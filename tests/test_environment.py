@@ -20,6 +20,7 @@ LINES = [line for line in (ROOT / "requirements.lock").read_text().splitlines() 
 LOCK = dict(line.split("==") for line in LINES)
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 DIRECT = [Requirement(text) for text in PROJECT["dependencies"] + PROJECT["optional-dependencies"]["dev"]]
+BOOK = [Requirement(text) for text in PROJECT["optional-dependencies"]["book"]]
 CONDA = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
 CONDA_PIP = next(part["pip"] for part in CONDA if isinstance(part, dict))
 
@@ -34,7 +35,7 @@ def test_lock_leaves_cuda_to_torch() -> None:
     assert not [name for name in LOCK if re.match("nvidia|triton|cuda", name)]
 
 
-@pytest.mark.parametrize("requirement", DIRECT, ids=lambda requirement: requirement.name)
+@pytest.mark.parametrize("requirement", DIRECT + BOOK, ids=lambda requirement: requirement.name)
 def test_lock_meets_the_bounds_of_pyproject(requirement: Requirement) -> None:
     assert requirement.specifier, "a direct dependency without a bound"
     assert requirement.specifier.contains(LOCK[canonicalize_name(requirement.name)])
@@ -54,8 +55,8 @@ def test_conda_environment_has_a_python_that_pyproject_admits() -> None:
 
 def test_lock_names_every_package_that_the_project_draws_in() -> None:
     """But for those that only torch asks for, which depend on its build."""
-    drawn = {canonicalize_name(requirement.name) for requirement in DIRECT}
-    queue = list(DIRECT)
+    drawn = {canonicalize_name(requirement.name) for requirement in DIRECT + BOOK}
+    queue = DIRECT + BOOK
     while queue:
         requirement = queue.pop()
         if requirement.name == "torch":

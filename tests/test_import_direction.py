@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-BASE = ("errors", "files", "progress")
+BASE = ("errors", "files", "locks", "place", "progress")
 """Modules beside the packages, which all may import."""
 
 

@@ -6,13 +6,17 @@ imported inside the subcommands, so that `--help` is fast.
 
 from __future__ import annotations
 
+import logging
+import signal
 import sys
+from typing import Annotated, NoReturn
 
 import typer
 
+from locheads import __version__
 from locheads.cli.data import data, manifest, profile
 from locheads.cli.explore import explore
-from locheads.cli.models import ground, train_specimen
+from locheads.cli.models import ground, merge_delta, train_specimen
 from locheads.cli.notebooks import results, run, sweep
 from locheads.errors import LocheadsError
 
@@ -25,26 +29,61 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode="markdown",
 )
+
+
+@app.callback()
+def about(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and leave.")] = False,
+) -> None:
+    """Print the version; without it, go on to the subcommand."""
+    if version:
+        typer.echo(f"locheads {__version__}")
+        raise typer.Exit
+
+
 train_app = typer.Typer(help="Train what the repository ships weights of.", no_args_is_help=True)
 app.add_typer(train_app, name="train")
-for command in (run, sweep, ground, explore, profile, data, manifest, results):  # in the order of `--help`
+COMMANDS = (run, sweep, ground, explore, profile, data, manifest, merge_delta, results)
+"""In the order of `--help`."""
+for command in COMMANDS:
     app.command()(command)
 train_app.command("specimen")(train_specimen)
+
+
+FAULT = "This is a fault of locheads: report it with these lines, the command and `locheads --version`."
+
+
+class _Ended(SystemExit):
+    """The command was ended by a signal."""
 
 
 def main() -> None:
     """Runs the command; reports a `LocheadsError` or a full disk as one line with exit status 2."""
     from locheads.files import explained
 
+    signal.signal(signal.SIGTERM, _end)
     try:
         app()
+    except _Ended:
+        print("locheads: ended by a signal; what had finished is kept", file=sys.stderr)
+        raise
     except LocheadsError as error:
         _fail(error)
     except OSError as error:
-        known = explained(error, error.filename or "writing")
-        if known is None:
+        place = error.filename2 or error.filename
+        if place is None and explained(error, "") is None:
+            error.add_note(FAULT)
             raise
-        _fail(known)
+        _fail(explained(error, place or "writing") or LocheadsError(f"{place}: {error.strerror}"))
+    except Exception as error:
+        error.add_note(FAULT)
+        raise
+
+
+def _end(number: int, _: object) -> NoReturn:
+    """Ends the command as Ctrl-C does: kernels are shut down, unfinished files and locks removed."""
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # what awaits a kernel may yet see it die
+    raise _Ended(128 + number)
 
 
 def _fail(error: LocheadsError) -> None:

@@ -18,7 +18,7 @@ def profile(
     dataset: Annotated[str, typer.Option(help="For example `refcoco+` or `reasonseg`.")] = "refcoco",
     split: Annotated[str, typer.Option(help="Split of the data set.")] = "train",
     samples: Annotated[int, typer.Option(min=1, help="How many samples to draw.")] = 500,
-    seed: Annotated[int, typer.Option(help="Seed of the draw.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the draw.")] = 0,
     world: Annotated[str, typer.Option(help="World whose notebooks read the store.")] = "specimen",
     store: Annotated[
         Path | None, typer.Option(help="Folder of the store. Default: that of the world's notebooks.")
@@ -27,7 +27,7 @@ def profile(
         str, typer.Option(help="Heads whose maps to keep: `all`, `none`, or as in `L3H2,L4H1`.")
     ] = "all",
     batch: Annotated[int, typer.Option(min=1, help="Samples in one forward pass.")] = 16,
-    device: Annotated[str, typer.Option(help="A torch device.")] = "cpu",
+    device: Annotated[str, typer.Option(help="A torch device, or `auto`.")] = "auto",
     precision: Annotated[str, typer.Option(help="`float32`, `bfloat16` or `float16`.")] = "float32",
     workers: Annotated[int | None, typer.Option(min=1, help="Dask workers on this machine.")] = None,
     scheduler: Annotated[
@@ -44,8 +44,10 @@ def profile(
     from locheads.data import read_samples
     from locheads.profiling.cluster import profile_anywhere
     from locheads.profiling.store import kept_heads
+    from locheads.run.parameters import check_ranges
     from locheads.run.study import profile_store
 
+    check_ranges({"device": device, "dtype": precision})
     place = store or profile_store(world, dataset, split, samples, seed)
     kept = kept_heads(maps)
     chosen = read_samples(data, dataset, split, limit=samples, seed=seed)
@@ -75,8 +77,8 @@ def manifest(
     ] = None,
     dataset: Annotated[str | None, typer.Argument(help="Name of the data set, such as `refcoco`.")] = None,
     split: Annotated[str | None, typer.Argument(help="Split, such as `train`.")] = None,
-    limit: Annotated[int | None, typer.Option(help="How many samples to draw. Default: all.")] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the draw.")] = 0,
+    limit: Annotated[int | None, typer.Option(min=1, help="How many samples to draw. Default: all.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the draw.")] = 0,
     output: Annotated[Path | None, typer.Option(help="Output file of the list (.jsonl).")] = None,
     check: Annotated[Path | None, typer.Option(help="A list to check instead of writing one.")] = None,
 ) -> None:

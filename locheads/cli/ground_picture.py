@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from PIL import Image
 
 from locheads.data.pictures import open_picture
 from locheads.errors import LocheadsError
 from locheads.files import replacing
+from locheads.method.geometry import Window
 from locheads.method.grounding import Grounding, ground
 from locheads.method.selection import Head, parse_heads
+from locheads.model.shipped import WEIGHTS
 from locheads.run import outputs
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+NOTEBOOK = "01_head_profiling"
+SHIPPED = WEIGHTS / "heads.json"
+"""The specimen's heads, for an installed package, which has no results."""
 FORMATS = (".png", ".pdf", ".svg", ".jpg", ".jpeg")
 
 
@@ -36,12 +48,11 @@ def ground_file(
     output = Path(output)
     if output.suffix.lower() not in FORMATS:
         raise LocheadsError(f"{output}: not a kind of picture; end its name in {', '.join(FORMATS)}")
-    if not expression.strip():
-        raise LocheadsError("the expression is empty; say what to find")
+    if not expression.strip() or not expression.isprintable():
+        raise LocheadsError("the expression is empty or not printable; say what to find")
     picture = open_picture(image, "the picture to ground in")
     chosen = parse_heads(heads) if heads else selected_heads(model, world)
 
-    from locheads import plotting
     from locheads.model.attention import capture
     from locheads.model.loading import load_lvlm
 
@@ -50,7 +61,7 @@ def ground_file(
     window = lvlm.window(picture.size)
     found = ground(maps, window)
     with replacing(output) as partial:
-        plotting.overlay(picture, found, window).savefig(partial, dpi=150, bbox_inches="tight")
+        _drawn(picture, expression, found, window).savefig(partial, dpi=150, bbox_inches="tight")
     return _told(expression, found, chosen, output)
 
 
@@ -64,10 +75,30 @@ def selected_heads(model: str, world: str) -> tuple[Head, ...]:
         raise LocheadsError(
             f"'{model}' has other heads than the specimen: give --heads, or --world of its run"
         )
-    records = outputs.load_results(world, "01_head_profiling").get("selected_heads", [])
+    if world == outputs.SPECIMEN and not outputs.results_path(world, NOTEBOOK).exists():
+        records = json.loads(SHIPPED.read_text(encoding="utf-8"))
+    else:
+        records = outputs.load_results(world, NOTEBOOK).get("selected_heads")
+    if not isinstance(records, list) or not all({"layer", "head"} <= record.keys() for record in records):
+        records = []
     if not records:
         raise LocheadsError(f"notebook 01 selected no heads in world '{world}'; give --heads")
     return tuple(Head(record["layer"], record["head"]) for record in records)
+
+
+def _drawn(picture: Image.Image, expression: str, found: Grounding, window: Window) -> Figure:
+    """Draws map, pseudo-mask, hull and box, under the expression and over a legend."""
+    import matplotlib.pyplot as plt
+
+    from locheads import plotting
+    from locheads.plotting.style import FOUND, MASK, TRUE, wrapped
+
+    figure = plotting.overlay(picture, found, window)
+    figure.suptitle(wrapped(expression, 80), fontsize=11, parse_math=False)
+    lines = [plt.Line2D([], [], color=color, linewidth=3) for color in (MASK, TRUE, FOUND)]
+    names = ["pseudo-mask", "convex hull", "box"]
+    figure.legend(lines, names, loc="outside lower center", ncols=3, frameon=False)
+    return figure
 
 
 def _told(expression: str, found: Grounding, heads: tuple[Head, ...], output: Path) -> str:

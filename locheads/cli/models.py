@@ -1,4 +1,4 @@
-"""Defines the subcommands for models: `ground` and `train specimen`."""
+"""Defines the subcommands for models: `ground`, `merge-delta` and `train specimen`."""
 
 from __future__ import annotations
 
@@ -34,6 +34,20 @@ def ground(
 
     found = demo.ground_file(image, expression, model, heads, world, output)
     typer.echo(found)
+
+
+def merge_delta(
+    base: Annotated[Path, typer.Argument(help="Folder of the base, e.g. LLaMA-7B in transformers' layout.")],
+    delta: Annotated[Path, typer.Argument(help="Folder of the difference, e.g. LLaVA-7b-delta-v1-1.")],
+    out: Annotated[Path, typer.Argument(help="Folder to write; it must not be there.")],
+) -> None:
+    """Merge a model that was published as a DELTA to a BASE's weights into OUT, one file after the other.
+
+    Example: `locheads merge-delta llama-7b LLaVA-7b-delta-v1-1 llava-7b`, then `-p model=llava-7b`
+    """
+    from locheads.model.original.delta import merge
+
+    typer.echo(f"{out}: {merge(base, delta, out)} weights")
 
 
 class Part(StrEnum):

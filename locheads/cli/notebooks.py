@@ -29,6 +29,9 @@ def run(
     in_place: Annotated[
         bool, typer.Option("--in-place", help="Replace the notebooks by their executed copies.")
     ] = False,
+    list_all: Annotated[
+        bool, typer.Option("--list", help="Only list the notebooks and the presets of `notebooks/params`.")
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only report what would be loaded, downloaded and required.")
     ] = False,
@@ -47,19 +50,27 @@ def run(
     from locheads.run import closing_table as headlines
     from locheads.run import outputs, runner
 
+    if list_all:
+        typer.echo(runner.listing())
+        return
     names = notebooks or []
     given, named = runner.gather(names, parameter or [], preset)
-    if in_place and (given or named or world):
+    if world is not None and any(one.startswith("world=") for one in parameter or []):
+        raise LocheadsError("the world is given twice, by -p and by --world; give it once")
+    world = world if world is not None else named
+    world = world if world is not None else outputs.SPECIMEN
+    if in_place and (given or world != outputs.SPECIMEN):
         raise LocheadsError("--in-place runs the notebooks as they are: leave out -p, --preset and --world")
     if dry_run:
-        typer.echo(runner.dry_run(names, given, world or named or outputs.SPECIMEN))
+        typer.echo(runner.dry_run(names, given, world))
         return
     finished = []
-    for one in runner.run_study(names, given, world or named or outputs.SPECIMEN):
+    for one in runner.run_study(names, given, world, replacing=in_place):
         finished.append(one)
         if in_place:
             runner.refresh(one)
-    typer.echo("\n" + headlines.report(finished, world or named or outputs.SPECIMEN))
+    own = any(given.get(name, outputs.SPECIMEN) != outputs.SPECIMEN for name in ("model", "data"))
+    typer.echo("\n" + headlines.report(finished, world, own))
 
 
 def sweep(

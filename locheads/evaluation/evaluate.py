@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -75,7 +75,7 @@ def evaluate_variants(
     Args:
         lvlm: The model that gave the maps.
         segmenter: Turns boxes into masks; the box is its only prompt unless a variant says otherwise.
-        samples: Samples with box and mask.
+        samples: Samples with a box; of those without a mask, `intersection` and `union` are NaN.
         maps: Maps of all heads, one sample after another: from `stored_maps` or `profile.maps_of`.
         variants: Name → variant.
 
@@ -92,7 +92,8 @@ def evaluate_variants(
         for number, (sample, heads) in enumerate(zip(samples, maps, strict=True)):
             window = lvlm.window(sample.size)
             found = [variant.ground(heads, window, number) for variant in variants.values()]
-            masks = _masks(sample, window, found, list(variants.values()), segmenter)
+            with_mask = sample.segmentation is not None
+            masks = _masks(sample, window, found, list(variants.values()), segmenter) if with_mask else None
             rows.append(_outcomes(sample, found, masks).assign(variant=list(variants)))
             bar.update()
     return pd.concat(rows, ignore_index=True)
@@ -120,22 +121,23 @@ def _masks(
 
 
 def _outcomes(
-    sample: Sample, found: Sequence[Grounding], masks: Bool[np.ndarray, "n height width"]
+    sample: Sample, found: Sequence[Grounding], masks: Bool[np.ndarray, "n height width"] | None
 ) -> pd.DataFrame:
-    """Compares the groundings of one sample with its box and mask: one row per grounding."""
+    """Compares the groundings of one sample with its box and, if it has one, mask: one row per grounding."""
     boxes = np.stack([one.box for one in found])
-    counted = true_mask(sample)
-    if sample.ignored_mask is not None:
-        masks, counted = masks & ~sample.ignored_mask, counted & ~sample.ignored_mask
-    overlap = mask_overlap(masks, np.broadcast_to(counted, masks.shape))
+    areas: dict[str, Any] = {"intersection": np.nan, "union": np.nan}
+    if masks is not None:
+        counted = true_mask(sample)
+        if sample.ignored_mask is not None:
+            masks, counted = masks & ~sample.ignored_mask, counted & ~sample.ignored_mask
+        areas = vars(mask_overlap(masks, np.broadcast_to(counted, masks.shape)))
     return pd.DataFrame(
         {
             "sample_id": sample.sample_id,
             "image_id": sample.image_id,
             "box": list(map(tuple, boxes)),
             "box_iou": box_iou(np.tile(np.array(sample.box, float), (len(boxes), 1)), boxes),
-            "intersection": overlap.intersection,
-            "union": overlap.union,
+            **areas,
         }
     )
 
@@ -178,7 +180,7 @@ def evaluate(
     Args:
         lvlm: The frozen model.
         segmenter: Turns boxes into masks; the box is its only prompt.
-        samples: Samples with box and mask.
+        samples: Samples with a box, and with a mask or without.
         heads: The localization heads.
         rivals: Other choices of heads, numbered by `draw`.
 

@@ -27,7 +27,8 @@ def scores(
         outcomes: Rows from `evaluate` or `evaluate_variants`, with the columns of `by`.
         seed: Seed of the bootstrap over pictures, and over draws where there are several.
         by: Columns to group by.
-        metrics: Any of `rec_acc50`, `res_ciou` and `res_giou`.
+        metrics: Any of `rec_acc50`, `res_ciou` and `res_giou`. Those of masks are left out of a group in
+            which a sample has none.
 
     Returns:
         One row per group and metric: the columns of `by`, `metric`, `value`, and `low` and `high` of the 95 %
@@ -37,7 +38,7 @@ def scores(
     rows = []
     for key, group in outcomes.groupby(list(by), sort=False):
         measured, pictures = _parts(group)
-        for metric in metrics:
+        for metric in (one for one in metrics if one in measured):
             interval = percentiles(resampled_ratios(measured[metric], pictures, seed=seed))
             value = {"metric": metric, "value": _ratio(measured[metric])}
             rows.append(dict(zip(by, key, strict=True)) | value | vars(interval))
@@ -76,7 +77,7 @@ def differences(
     groups = {str(name): _parts(group) for name, group in outcomes.groupby("variant", sort=False)}
     rows = []
     for name, (measured, pictures) in groups.items():
-        for metric in metrics:
+        for metric in (one for one in metrics if one in measured):
             parts, base = measured[metric], groups[reference][0][metric]
             gains = resampled_ratios(parts, pictures, seed=seed) - resampled_ratios(base, pictures, seed=seed)
             found = {"value": _ratio(parts) - _ratio(base)} | vars(percentiles(gains)) | {"p": p_value(gains)}
@@ -87,15 +88,15 @@ def differences(
 def _parts(group: pd.DataFrame) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """Returns, per metric, numerators and denominators `[n draw 2]`, and the picture of each sample."""
     draws = group["draw"].nunique() if "draw" in group else 1
+    pictures = group["image_id"].to_numpy()[::draws]
     ious = group["box_iou"].to_numpy(float).reshape(-1, draws)
-    areas = group[["intersection", "union"]].to_numpy().reshape(-1, draws, 2)
     ones = np.ones_like(ious)
-    parts = {
-        "rec_acc50": np.stack([ious >= 0.5, ones], axis=-1),
-        "res_ciou": areas,
-        "res_giou": np.stack([Overlap(areas[..., 0], areas[..., 1]).iou, ones], axis=-1),
-    }
-    return parts, group["image_id"].to_numpy()[::draws]
+    boxes = {"rec_acc50": np.stack([ious >= 0.5, ones], axis=-1)}
+    if group["union"].isna().any():
+        return boxes, pictures
+    areas = group[["intersection", "union"]].to_numpy().reshape(-1, draws, 2)
+    mask_ious = Overlap(areas[..., 0], areas[..., 1]).iou
+    return {**boxes, "res_ciou": areas, "res_giou": np.stack([mask_ious, ones], axis=-1)}, pictures
 
 
 def _ratio(parts: Real[np.ndarray, "n draw 2"]) -> float:

@@ -22,13 +22,14 @@ from transformers import (
 from transformers.utils.logging import disable_progress_bar
 
 from locheads.errors import LocheadsError, LocheadsWarning
-from locheads.model import llava_checkpoint as original
 from locheads.model.attention import ATTENTION
 from locheads.model.checkpoint import check_code, check_merged, check_weights, damage, first_line, quiet
 from locheads.model.devices import pick_device
 from locheads.model.families import Family, crops, family_of
 from locheads.model.grids import report_of
 from locheads.model.lvlm import Encoded, Fit, Lvlm
+from locheads.model.original import layout as original
+from locheads.model.original.decoders import without_inner_space
 from locheads.model.prompts import Query, marked_image, resolve_prompt
 from locheads.model.shipped import SPECIMENS, verify
 from locheads.paper.published import ALIASES, NOT_LOADABLE
@@ -189,6 +190,8 @@ def _from_transformers(
     check_weights(name, report)
     if not hasattr(processor, "image_token"):
         raise LocheadsError(f"model '{name}': {type(processor).__name__} has no image token")
+    if model.config.model_type == "llava":
+        without_inner_space(processor.tokenizer)
     if model.config.get_text_config()._attn_implementation != ATTENTION:
         raise LocheadsError(f"model '{name}': its decoder does not run on transformers' attention interface")
     complete(name, processor, model.config)

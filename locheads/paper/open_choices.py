@@ -128,8 +128,8 @@ CHOICES = (
     Answers(
         Choice.PROMPT,
         "not said",
-        "system sentence, image, newline, expression; nothing after",
-        "system sentence, image, newline, expression; nothing after",
+        "system sentence, image, newline, expression; nothing after; no space token (▁) behind the image",
+        "system sentence, image, newline, expression; nothing after; no space token (▁) behind the image",
     ),
     Answers(
         Choice.SAM,

@@ -31,7 +31,7 @@ from locheads.errors import LocheadsError
 from locheads.model.loading import load_lvlm
 from locheads.model.lvlm import Lvlm
 from locheads.profiling.profile import BATCH, judged, profile
-from locheads.profiling.store import PART, Kept, Part, claim, command, keeps, opened, unfinished, write
+from locheads.profiling.store import PART, IouOf, Kept, Part, claim, command, keeps, opened, unfinished, write
 from locheads.progress import progress
 
 Loading = tuple[str, str, str]
@@ -45,6 +45,7 @@ def profile_on(
     store: Path | str,
     maps: Kept | None = None,
     batch: int = BATCH,
+    iou_of: IouOf = "raw",
 ) -> xr.Dataset:
     """Runs `locheads.profiling.profile.profile` on a Dask cluster: the same store, the same result.
 
@@ -57,6 +58,7 @@ def profile_on(
         store: As for `profile`.
         maps: As for `profile`.
         batch: As for `profile`.
+        iou_of: As for `profile`.
 
     Raises:
         LocheadsError: As `profile`, or several workers died at the same part.
@@ -64,10 +66,12 @@ def profile_on(
     order, store = by_image(samples, PART), Path(store).resolve()
     ordered = [samples[position] for position in order]
     try:
-        client.submit(_claim, loading, store, ordered, maps, PART, command(), pure=False).result()
+        client.submit(_claim, loading, store, ordered, maps, iou_of, PART, command(), pure=False).result()
         parts = unfinished(store, ordered)
         with progress(sum(len(one.samples) for one in parts), f"heads of {loading[0]}") as bar:
-            filled = client.map(_fill, parts, loading=loading, store=store, batch=batch, pure=False)
+            filled = client.map(
+                _fill, parts, loading=loading, store=store, batch=batch, iou_of=iou_of, pure=False
+            )
             for _, count in as_completed(filled, with_results=True):
                 bar.update(count)
     except KilledWorker as error:
@@ -115,12 +119,18 @@ def _loaded(loading: Loading) -> Lvlm:
 
 
 def _claim(
-    loading: Loading, store: Path, samples: list[Sample], maps: Kept | None, part: int, made_by: str
+    loading: Loading,
+    store: Path,
+    samples: list[Sample],
+    maps: Kept | None,
+    iou_of: IouOf,
+    part: int,
+    made_by: str,
 ) -> None:
-    claim(store, _loaded(loading), samples, maps, part, made_by)
+    claim(store, _loaded(loading), samples, maps, iou_of, part, made_by)
 
 
-def _fill(part: Part, loading: Loading, store: Path, batch: int) -> int:
+def _fill(part: Part, loading: Loading, store: Path, batch: int, iou_of: IouOf) -> int:
     """Profiles one part on a worker; returns its number of samples."""
-    write(store, part.start, judged(_loaded(loading), part.samples, batch, keeps(store)))
+    write(store, part.start, judged(_loaded(loading), part.samples, batch, keeps(store), iou_of))
     return len(part.samples)

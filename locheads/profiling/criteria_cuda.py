@@ -1,13 +1,15 @@
 """Computes the criteria and the IoU of every head on the GPU, where the maps are.
 
 The numbers are those of `criteria.attention_sum`, `criteria.spatial_entropy` and `grounding.iou_per_head`
-with their defaults, in double precision, up to the order of sums. Maps stay on the CUDA device, and only
-three numbers per map leave it. Samples are processed in blocks, which bounds the memory.
+with their defaults (the IoU also of raw maps), in double precision, up to the order of sums. Maps stay on
+the CUDA device, and only three numbers per map leave it. Samples are processed in blocks, which bounds the
+memory.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import numpy as np
 import torch
@@ -16,6 +18,9 @@ from torch.nn.functional import max_pool2d
 
 from locheads.method.criteria import ROUNDING
 from locheads.method.grounding import smooth, target_cells
+
+SIGMA: Mapping[Literal["raw", "smoothed"], float] = {"raw": 0.0, "smoothed": 1.0}
+"""The Gaussian's standard deviation in cells before a map is binarised for its IoU."""
 
 CELLS = 2**21
 """Cells processed at once (at least one sample): about 250 MB beside the maps."""
@@ -29,12 +34,14 @@ def stay(maps: Sequence[torch.Tensor]) -> bool:
 def judge(
     maps: Sequence[Float[torch.Tensor, "layer head row column"]],
     coverage: Float[np.ndarray, "sample row column"],
+    iou_of: Literal["raw", "smoothed"] = "raw",
 ) -> dict[str, Float[np.ndarray, "sample layer head"]]:
     """Computes attention sum, spatial entropy and IoU of all heads.
 
     Args:
         maps: One tensor per sample, at least one, all of the same shape and on the same device.
         coverage: Share of each cell that the object covers, in [0, 1], as for `grounding.iou_per_head`.
+        iou_of: Map of which the IoU is taken.
 
     Returns:
         `attention_sum`, `spatial_entropy` and `iou`, in main memory.
@@ -45,7 +52,8 @@ def judge(
     for start in range(0, len(maps), step):
         some = torch.stack(list(maps[start : start + step])).double()
         target = targets[start : start + step, None, None]
-        found.append(torch.stack([some.sum((-2, -1)), spatial_entropy(some), iou_per_head(some, target)]))
+        iou = iou_per_head(some, target, SIGMA[iou_of])
+        found.append(torch.stack([some.sum((-2, -1)), spatial_entropy(some), iou]))
     numbers = torch.cat(found, dim=1).cpu().numpy()
     return dict(zip(("attention_sum", "spatial_entropy", "iou"), numbers, strict=True))
 
@@ -84,12 +92,17 @@ def label_components(binary: Bool[torch.Tensor, "map row column"]) -> Int[torch.
 
 
 def iou_per_head(
-    maps: Float[torch.Tensor, "*batch row column"], target: Bool[torch.Tensor, "*#batch row column"]
+    maps: Float[torch.Tensor, "*batch row column"],
+    target: Bool[torch.Tensor, "*#batch row column"],
+    sigma: float,
 ) -> Float[torch.Tensor, "*batch"]:
     """Computes IoUs as `grounding.iou_per_head`, from the object's cells; 0 where both masks are empty."""
-    # Blurring is linear and separable: column j of these matrices is the blurred unit impulse at cell j.
-    down, across = (torch.from_numpy(smooth(np.eye(side)[..., None])[..., 0].T) for side in maps.shape[-2:])
-    predicted = _above_mean(down.to(maps.device) @ maps @ across.T.to(maps.device))
+    if sigma:
+        # Blurring is linear and separable: column j of these matrices is the blurred unit impulse at cell j.
+        impulses = (np.eye(side)[..., None] for side in maps.shape[-2:])
+        down, across = (torch.from_numpy(smooth(one, sigma=sigma)[..., 0].T) for one in impulses)
+        maps = down.to(maps.device) @ maps @ across.T.to(maps.device)
+    predicted = _above_mean(maps)
     common, union = (cells.sum((-2, -1)) for cells in (predicted & target, predicted | target))
     return common.double() / union.clamp(min=1)
 

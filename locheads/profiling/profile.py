@@ -17,14 +17,20 @@ from locheads.model.attention import Heads, capture_each, on_host
 from locheads.model.lvlm import Lvlm, coverage_of
 from locheads.model.shared_image import capture_image, shares
 from locheads.profiling import criteria_cuda as on_card
-from locheads.profiling.store import PART, Kept, claim, command, keeps, opened, unfinished, write
+from locheads.profiling.criteria_cuda import SIGMA
+from locheads.profiling.store import PART, IouOf, Kept, claim, command, keeps, opened, unfinished, write
 from locheads.progress import progress
 
 BATCH = 16
 
 
 def profile(
-    lvlm: Lvlm, samples: Sequence[Sample], store: Path | str, maps: Kept | None = None, batch: int = BATCH
+    lvlm: Lvlm,
+    samples: Sequence[Sample],
+    store: Path | str,
+    maps: Kept | None = None,
+    batch: int = BATCH,
+    iou_of: IouOf = "raw",
 ) -> xr.Dataset:
     """Captures every head's map on every sample and computes the paper's criteria and the IoU.
 
@@ -35,6 +41,8 @@ def profile(
         maps: Heads whose maps are kept: `"all"`, `"none"`, or some `(layer, head)`; None: as in the existing
             store, and all in a new one. The criteria of all heads are kept in any case.
         batch: Samples in one forward pass.
+        iou_of: Map of which a head's IoU is taken: `raw`, binarised at its mean (appendix A), or `smoothed`
+            before, as for grounding.
 
     Returns:
         `attention_sum`, `spatial_entropy` and `iou` (each `sample, layer, head`, double precision; `iou` is
@@ -50,16 +58,18 @@ def profile(
     """
     order, store = by_image(samples, PART), Path(store)
     ordered = [samples[position] for position in order]
-    claim(store, lvlm, ordered, maps, PART, command())
+    claim(store, lvlm, ordered, maps, iou_of, PART, command())
     parts, kept = unfinished(store, ordered), keeps(store)
     with progress(sum(len(part.samples) for part in parts), f"heads of {lvlm.name}") as bar:
         for part in parts:
-            write(store, part.start, judged(lvlm, part.samples, batch, kept))
+            write(store, part.start, judged(lvlm, part.samples, batch, kept, iou_of))
             bar.update(len(part.samples))
     return opened(store, order)
 
 
-def judged(lvlm: Lvlm, samples: Sequence[Sample], batch: int, kept: Kept = "all") -> dict[str, np.ndarray]:
+def judged(
+    lvlm: Lvlm, samples: Sequence[Sample], batch: int, kept: Kept = "all", iou_of: IouOf = "raw"
+) -> dict[str, np.ndarray]:
     """Computes what `profile` stores for some samples.
 
     Returns:
@@ -67,13 +77,14 @@ def judged(lvlm: Lvlm, samples: Sequence[Sample], batch: int, kept: Kept = "all"
         precision: `sample × layer × head × row × column`; of some heads, in their order, `sample × head × row
         × column`; with `none` there is no such entry.
     """
-    parts = [
-        _part(lvlm, samples[start : start + PART], batch, kept) for start in range(0, len(samples), PART)
-    ]
+    starts = range(0, len(samples), PART)
+    parts = [_part(lvlm, samples[start : start + PART], batch, kept, iou_of) for start in starts]
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def _part(lvlm: Lvlm, samples: Sequence[Sample], batch: int, kept: Kept) -> dict[str, np.ndarray]:
+def _part(
+    lvlm: Lvlm, samples: Sequence[Sample], batch: int, kept: Kept, iou_of: IouOf
+) -> dict[str, np.ndarray]:
     """As `judged`, for one part: the maps stay on the model's device until the criteria are computed."""
     # One map tensor per sample: layer × head × row × column.
     starts = range(0, len(samples), batch)
@@ -84,18 +95,21 @@ def _part(lvlm: Lvlm, samples: Sequence[Sample], batch: int, kept: Kept) -> dict
         [coverage_of(lvlm, s) if masked else nothing for s, masked in zip(samples, masks, strict=True)]
     )
     # Criteria and IoU, each sample × layer × head; the IoU is NaN without a mask.
-    found = on_card.judge(maps, coverage) if on_card.stay(maps) else _in_main_memory(maps, coverage)
+    judge = on_card.judge if on_card.stay(maps) else _in_main_memory
+    found = judge(maps, coverage, iou_of)
     found["iou"][~np.array(masks)] = np.nan
     if kept != "none":
         found["maps"] = _stacked(maps if kept == "all" else [_some(one, kept) for one in maps])
     return found
 
 
-def _in_main_memory(maps: Sequence[torch.Tensor], coverage: np.ndarray) -> dict[str, np.ndarray]:
+def _in_main_memory(
+    maps: Sequence[torch.Tensor], coverage: np.ndarray, iou_of: IouOf
+) -> dict[str, np.ndarray]:
     """Computes the results of `on_card.judge` on the CPU."""
     here = _stacked(maps)
-    sums, entropies, iou = attention_sum(here), spatial_entropy(here), iou_per_head(here, coverage)
-    return {"attention_sum": sums, "spatial_entropy": entropies, "iou": iou}
+    iou = iou_per_head(here, coverage, sigma=SIGMA[iou_of])
+    return {"attention_sum": attention_sum(here), "spatial_entropy": spatial_entropy(here), "iou": iou}
 
 
 def _stacked(maps: Sequence[torch.Tensor]) -> np.ndarray:

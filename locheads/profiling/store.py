@@ -38,6 +38,12 @@ PART = 64
 Kept = Literal["all", "none"] | Sequence[tuple[int, int]]
 """Whose maps a store keeps: those of all heads, of none, or of some `(layer, head)`."""
 
+IouOf = Literal["raw", "smoothed"]
+"""What the IoU of one head is taken of: its map as it is (appendix A), or smoothed as for grounding."""
+
+LAYOUT = "2"
+"""The kind of store; the first had the IoU of smoothed maps without saying so."""
+
 PER_HEAD = ("sample", "layer", "head")
 CRITERIA = ("attention_sum", "spatial_entropy", "iou")
 
@@ -51,15 +57,24 @@ class Part:
 
 
 def claim(
-    store: Path | str, lvlm: Lvlm, samples: Sequence[Sample], kept: Kept | None, part: int, made_by: str
+    store: Path | str,
+    lvlm: Lvlm,
+    samples: Sequence[Sample],
+    kept: Kept | None,
+    iou_of: IouOf,
+    part: int,
+    made_by: str,
 ) -> None:
-    """Create the store for these samples, in the order given, or check that it is theirs.
+    """Creates the store for these samples, in the order given, or checks that it is theirs.
+
+    A store of an earlier layout, whose IoUs have another meaning, is replaced, which is said on stdout.
 
     Args:
         store: Its folder.
         lvlm: The model that is profiled.
         samples: At least one, in the order of `by_image`.
         kept: Whose maps to keep; None: as the store has it, in a new store all.
+        iou_of: What the IoU is taken of.
         part: Samples in one part of a new store.
         made_by: The command that a new store is to name.
 
@@ -68,17 +83,17 @@ def claim(
             have different grids; there is no such head.
     """
     store = Path(store)
-    if store.exists():
-        return _check(store, _origin(lvlm, samples, kept))
+    if store.exists() and _check(store, _origin(lvlm, samples, kept, iou_of)):
+        return
     if kept is not None and not isinstance(kept, str):
         check_heads(kept, lvlm.layers, lvlm.heads, lvlm.name)
     partial = store.with_name(f".{store.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.parent.mkdir(parents=True, exist_ok=True)
-    origin = _origin(lvlm, samples, "all" if kept is None else kept)
+    origin = _origin(lvlm, samples, "all" if kept is None else kept, iou_of)
     _create(partial, {**origin, "command": made_by}, lvlm, samples, part)
+    shutil.rmtree(store, ignore_errors=True)
     partial.rename(store)
-    return None
 
 
 def unfinished(store: Path | str, samples: Sequence[Sample]) -> list[Part]:
@@ -140,7 +155,7 @@ def _written(kept: Kept) -> str:
     )
 
 
-def _origin(lvlm: Lvlm, samples: Sequence[Sample], kept: Kept | None) -> dict[str, str]:
+def _origin(lvlm: Lvlm, samples: Sequence[Sample], kept: Kept | None, iou_of: IouOf) -> dict[str, str]:
     """What a store is made from: all of it has to be the same when it is taken up again."""
     weights = sum(float(p.detach().double().abs().sum()) for p in lvlm.model.parameters())
     window = _common_grid(lvlm, samples)
@@ -153,6 +168,7 @@ def _origin(lvlm: Lvlm, samples: Sequence[Sample], kept: Kept | None) -> dict[st
         "precision": str(lvlm.model.dtype).removeprefix("torch."),
         "prompt": str(lvlm.prompt),
         "query": lvlm.query,
+        "iou_of": iou_of,
         "geometry": f"{lvlm.fit}, {window.rows} × {window.columns}, {seen}",
         "data": _digest(data),
     }
@@ -176,15 +192,20 @@ def _common_grid(lvlm: Lvlm, samples: Sequence[Sample]) -> Window:
     return first
 
 
-def _check(store: Path, origin: Mapping[str, str]) -> None:
+def _check(store: Path, origin: Mapping[str, str]) -> bool:
+    """Returns whether the store has today's layout; raises where it is of something else."""
     if not (store / "zarr.json").is_file():
         raise LocheadsError(f"{store}: not a profile; remove it or name another --store")
     there = zarr.open_group(store, mode="r").attrs
-    differing = [key for key, value in origin.items() if there.get(key) != value]
+    today = there.get("layout") == LAYOUT
+    differing = [k for k, value in origin.items() if there.get(k) != value and (today or k in there)]
     if differing:
         raise LocheadsError(f"{store}: made with another {differing[0]}; remove it or name another store")
     for stale in store.rglob("*.partial"):  # left by a process that was killed while it wrote
         stale.unlink()
+    if not today:
+        print(f"{store}: an earlier version took the IoU of smoothed maps; computed again", flush=True)
+    return today
 
 
 def _create(store: Path, origin: Mapping[str, str], lvlm: Lvlm, samples: Sequence[Sample], part: int) -> None:
@@ -194,7 +215,7 @@ def _create(store: Path, origin: Mapping[str, str], lvlm: Lvlm, samples: Sequenc
         "layer": range(lvlm.layers),
         "head": range(lvlm.heads),
     }
-    attributes = {**origin, "versions": json.dumps(_versions())}
+    attributes = {"layout": LAYOUT, **origin, "versions": json.dumps(_versions())}
     xr.Dataset(coords=coords, attrs=attributes).to_zarr(store, mode="w", consolidated=False)
     group = zarr.open_group(store, mode="r+")
     shape = (len(samples), lvlm.layers, lvlm.heads)

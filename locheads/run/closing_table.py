@@ -10,12 +10,13 @@ from locheads.run.outputs import SPECIMEN
 from locheads.run.runner import Finished
 
 
-def report(finished: Sequence[Finished], world: str) -> str:
+def report(finished: Sequence[Finished], world: str, own: bool | None = None) -> str:
     """Returns the table: notebook, seconds, headline numbers here and in the paper.
 
     Args:
         finished: What ran, in order. A headline that a notebook did not save is left out.
         world: Name of the world, for the heading.
+        own: Whether model or data are the user's. Default: in every world but the specimen's.
     """
     titles = ("notebook", "seconds", "number", "here", "paper", "")
     rows = [titles, *(row for one in finished for row in _rows(one))]
@@ -23,15 +24,18 @@ def report(finished: Sequence[Finished], world: str) -> str:
     lines = [_line(row, widths) for row in rows]
     lines.insert(1, "-" * max(map(len, lines)))
     total = sum(one.seconds for one in finished)
-    return "\n".join([_heading(world), "", *lines, "", f"{len(finished)} notebooks in {total:.0f} seconds"])
+    return "\n".join(
+        [_heading(world, own), "", *lines, "", f"{len(finished)} notebooks in {total:.0f} seconds"]
+    )
 
 
 def _line(row: tuple[str, ...], widths: list[int]) -> str:
     return "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
 
 
-def _heading(world: str) -> str:
-    models = "a small model on generated scenes" if world == SPECIMEN else "your model and data"
+def _heading(world: str, own: bool | None) -> str:
+    own = world != SPECIMEN if own is None else own
+    models = "your model and data" if own else "a small model on generated scenes"
     return (
         f"'here' is the world '{world}' ({models}), 'paper' is {MODEL} on the real data sets:\n"
         "different models and data, side by side to compare the pattern, not the values."
@@ -57,7 +61,8 @@ def shown(value: Any) -> str:
 
 
 def _shown_head(record: dict[str, Any]) -> str:
+    """Returns a record as text; a frequency that is no number is left out."""
     if not {"layer", "head"} <= record.keys():
         return " ".join(map(str, record.values()))
-    frequency = f" {record['frequency']:.0%}" if "frequency" in record else ""
+    frequency = f" {record['frequency']:.0%}" if isinstance(record.get("frequency"), int | float) else ""
     return f"L{record['layer']} H{record['head']}{frequency}"

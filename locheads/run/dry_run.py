@@ -18,6 +18,7 @@ from locheads.paper.published import (
     TEXT_TOKENS,
     PublishedModel,
 )
+from locheads.run.own_list import own_list
 
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 GB = 1e9
@@ -50,7 +51,7 @@ def plan(notebooks: Mapping[str, Mapping[str, Any]], given: Mapping[str, Any], r
         "segmenter": _segmenter(str(values.get("segmenter", "specimen")), root),
         "data": _data(str(values.get("data", "specimen")), root),
         "GPU memory": _memory(values),
-        "work": _work(values),
+        "work": _work(values, root),
     }
     width = max(map(len, lines))
     return "\n".join(f"{name.ljust(width)}  {text}" for name, text in lines.items())
@@ -86,9 +87,10 @@ def _segmenter(name: str, root: Path) -> str:
 def _data(name: str, root: Path) -> str:
     if name == "specimen":
         return "specimen, written at the first run (51 MB)"
-    if (root / name).exists():
-        return f"{name}, found"
-    return f"{name}, missing: {DATA_SOURCE}"
+    if not (root / name).exists():
+        return f"{name}, missing: {DATA_SOURCE}"
+    own = own_list(root / name)
+    return f"{name}, found" if own is None else f"{name}, found: {own}"
 
 
 def _memory(values: Mapping[str, Any]) -> str:
@@ -106,10 +108,13 @@ def _memory(values: Mapping[str, Any]) -> str:
     )
 
 
-def _work(values: Mapping[str, Any]) -> str:
+def _work(values: Mapping[str, Any], root: Path) -> str:
     """Estimates the time of all forward passes, at two operations per parameter and token."""
+    data = root / str(values.get("data", ""))
+    own = own_list(data) if data.exists() else None
+    counts = EXPRESSIONS.values() if own is None else [own.count]
     profiled, held_out = int(values.get("samples", 0)), int(values.get("held_out") or 0)
-    grounded = sum(min(count, held_out or count) for count in EXPRESSIONS.values())
+    grounded = sum(min(count, held_out or count) for count in counts)
     told = f"{profiled:,} expressions profiled, {grounded:,} grounded in all splits"
     known = _known(values)
     if known is None:

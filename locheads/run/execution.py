@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import nbformat
 from jupyter_client.kernelspec import KernelSpecManager
@@ -19,6 +19,8 @@ from traitlets import default
 from locheads.errors import LocheadsError
 from locheads.files import replacing
 from locheads.progress import HEADLESS
+from locheads.run.leftovers import own_folder
+from locheads.run.recorded import CHECKED
 
 
 class OwnKernel(AsyncKernelManager):
@@ -36,13 +38,20 @@ class OwnKernel(AsyncKernelManager):
     @default("ip")
     def _sockets_of_this_kernel(self) -> str:
         # jupyter_client would use one socket name for all kernels of a folder: two started together collide.
-        return (
-            str(Path(tempfile.gettempdir()) / f"locheads-{uuid4().hex}") if os.name != "nt" else "127.0.0.1"
-        )
+        return "127.0.0.1" if os.name == "nt" else str(Path(os.environ["IPYTHONDIR"]) / "kernel")
+
+    @default("connection_file")
+    def _in_the_folder_of_this_kernel(self) -> str:
+        return str(Path(os.environ["IPYTHONDIR"]) / "kernel.json")
 
     @default("kernel_spec_manager")
     def _only_the_native_kernel(self) -> KernelSpecManager:
         return KernelSpecManager(kernel_dirs=[])
+
+    async def _async_interrupt_kernel(self) -> None:
+        # An interrupted cell prints a traceback: a kernel that does not end by itself is terminated instead.
+        if not self.shutting_down:
+            await super()._async_interrupt_kernel()
 
 
 def execute(notebook: Path | str, executed: Path | str, parameters: dict[str, Any]) -> None:
@@ -59,7 +68,7 @@ def execute(notebook: Path | str, executed: Path | str, parameters: dict[str, An
     """
     notebook, failure = Path(notebook), None
     os.environ[HEADLESS] = "1"
-    with replacing(executed) as partial:
+    with replacing(executed) as partial, _kernel_environment():
         try:
             _papermill(notebook, partial, parameters)
         except PapermillExecutionError as error:
@@ -68,6 +77,20 @@ def execute(notebook: Path | str, executed: Path | str, parameters: dict[str, An
             failure = f"{_last_started(partial)}: its kernel died, often for lack of memory"
     if failure:
         raise LocheadsError(f"{notebook.name} failed at {failure} (executed copy: {executed})")
+
+
+@contextmanager
+def _kernel_environment() -> Iterator[None]:
+    """Marks kernels as checked, with an empty IPython configuration: no start-up files of the user."""
+    with own_folder() as empty:
+        wanted = {CHECKED: "1", "IPYTHONDIR": str(empty)}
+        before = {name: os.environ.get(name) for name in wanted}
+        os.environ.update(wanted)
+        try:
+            yield
+        finally:
+            for name, value in before.items():
+                os.environ.pop(name) if value is None else os.environ.update({name: value})
 
 
 def _papermill(notebook: Path, executed: Path, parameters: dict[str, Any]) -> None:

@@ -9,18 +9,22 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from locheads import place
 from locheads.errors import LocheadsError
 from locheads.files import replacing
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-ROOT = Path(__file__).resolve().parents[2]
-"""Root folder of the repository."""
+ROOT = place.root()
+"""Folder of `notebooks`, `runs`, `results` and `figures`: the clone, or the working directory."""
 
 
 SPECIMEN = "specimen"
 """Name of the world that a fresh clone can run."""
+
+PARAMETERS = "parameters"
+"""Name under which the parameters of a world's results are recorded, beside those."""
 
 
 Scalar = str | int | float | bool | None
@@ -68,7 +72,9 @@ def load_results(world: str, notebook: str) -> Results:
         raise LocheadsError(f"{path}: not there yet; run `{command}` first") from error
     except ValueError as error:
         raise LocheadsError(f"{path}: not JSON; remove it and run {notebook} again") from error
-    return dict(loaded)
+    if not isinstance(loaded, dict) or not (notebook == PARAMETERS or all(map(_is_result, loaded.values()))):
+        raise LocheadsError(f"{path}: not named numbers; remove it and run {notebook} again")
+    return loaded
 
 
 def save_figure(figure: Figure, world: str, name: str) -> list[Path]:
@@ -115,6 +121,20 @@ def checked_world(world: str) -> str:
     if not re.fullmatch(r"\w[\w.-]*", world):
         raise LocheadsError(f"world '{world}' is not a plain name; use letters, digits, '.', '-' and '_'")
     return world
+
+
+def _is_result(value: Any) -> bool:
+    """Returns whether a value is a scalar or a list of flat records; layers and heads have to be numbers."""
+    if not isinstance(value, list):
+        return value is None or isinstance(value, str | int | float)
+    for record in value:
+        if not isinstance(record, dict) or not all(map(_is_result, record.values())):
+            return False
+        if not all(
+            type(record[name]) is int and record[name] >= 0 for name in ("layer", "head") if name in record
+        ):
+            return False
+    return True
 
 
 def _plain_value(what: str, value: Any) -> Any:

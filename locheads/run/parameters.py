@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import difflib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,20 +27,29 @@ def declared(notebook: Path | str) -> dict[str, Any]:
         LocheadsError: The notebook is unreadable, has not exactly one such cell, or the cell
             holds anything but `name = literal` lines.
     """
-    import nbformat
-
     notebook = Path(notebook)
     try:
-        document = nbformat.read(notebook, as_version=4)
-    except (OSError, ValueError, nbformat.ValidationError) as error:
+        text = notebook.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise LocheadsError(f"{notebook}: not a readable notebook; restore it") from error
+    return declared_in(text, notebook.name)
+
+
+def declared_in(text: str, notebook: str) -> dict[str, Any]:
+    """Reads the parameters from the JSON of a notebook; errors are those of `declared`."""
+    import nbformat
+
+    try:
+        document = nbformat.reads(text, as_version=4)
+    except (ValueError, AttributeError, nbformat.ValidationError) as error:
         raise LocheadsError(f"{notebook}: not a readable notebook; restore it") from error
     cells = [cell.source for cell in document.cells if "parameters" in cell.metadata.get("tags", [])]
     if len(cells) != 1:
-        raise LocheadsError(f"{notebook.name}: {len(cells)} cells are tagged `parameters`; tag exactly one")
+        raise LocheadsError(f"{notebook}: {len(cells)} cells are tagged `parameters`; tag exactly one")
     try:
         return dict(_assigned(statement) for statement in ast.parse(cells[0]).body)
     except (SyntaxError, ValueError) as error:
-        raise LocheadsError(f"{notebook.name}: the parameters cell may hold only `name = literal`") from error
+        raise LocheadsError(f"{notebook}: the parameters cell may hold only `name = literal`") from error
 
 
 def check_parameters(parameters: Mapping[str, Any], takers: Declared) -> None:
@@ -65,22 +75,59 @@ def check_parameters(parameters: Mapping[str, Any], takers: Declared) -> None:
                 )
 
 
+TEXTS = ("revision", "prompt", "question", "convention", "query")
+"""Parameters that are texts, though their default may be None."""
+NAMES = ("model", "segmenter", "data", "dataset", "expressions", "reasoning")
+"""Parameters that are texts and cannot be empty."""
+LEAST: dict[str, float] = {"k": 1, "samples": 0, "held_out": 0, "batch": 1, "seed": 0}
+"""Least value of the numbers that have one; 0 samples means all."""
+DTYPES = ("float32", "bfloat16", "float16")
+DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
+
+
+def check_ranges(parameters: Mapping[str, Any]) -> None:
+    """Refuses values out of the range that their parameter declares; None is left to its notebook.
+
+    Raises:
+        LocheadsError: At the first such value.
+    """
+    for name, least in LEAST.items():
+        value = parameters.get(name)
+        if isinstance(value, int | float) and not value >= least:
+            raise LocheadsError(f"'{name}' is {value}; give {least} or more")
+    for name, value in parameters.items():
+        if name in TEXTS and value is not None and not isinstance(value, str):
+            raise LocheadsError(f"'{name}' is {value!r}, no text; in a file, quote it")
+        if isinstance(value, str) and name in (*TEXTS, *NAMES) and not value.strip():
+            raise LocheadsError(f"'{name}' is empty; give a text, or leave it out")
+    device, dtype = parameters.get("device"), parameters.get("dtype")
+    if isinstance(device, str) and not DEVICE.fullmatch(device):
+        raise LocheadsError(f"'device' is '{device}'; give auto, cpu, mps, cuda or as in cuda:0")
+    if isinstance(dtype, str) and dtype not in (*DTYPES, "auto"):
+        raise LocheadsError(f"'dtype' is '{dtype}'; give one of {', '.join(DTYPES)}")
+
+
 def parse_assignments(assignments: Sequence[str], takers: Declared) -> dict[str, Any]:
     """Parses the parameters of a command line, each of the form `name=value`.
 
-    A value for a text parameter is taken verbatim. Otherwise it is read as JSON (`0.5`, `true`,
-    `null`, `[1, 2]`) or as a Python literal (`True`, `None`), and as text when it is neither.
+    A value for a text parameter is taken verbatim; for those of `TEXTS`, `None` and `null` give None.
+    Otherwise it is read as JSON (`0.5`, `true`, `null`, `[1, 2]`) or as a Python literal (`True`, `None`),
+    and as text when it is neither.
 
     Raises:
         LocheadsError: There is no `=`, or no name before it.
     """
-    parsed = {}
+    parsed: dict[str, Any] = {}
     for assignment in assignments:
         name, sign, text = assignment.partition("=")
         if not (sign and name):
             raise LocheadsError(f"parameter '{assignment}' is not of the form name=value")
+        if name in parsed:
+            raise LocheadsError(f"parameter '{name}' is given twice; give it once")
         defaults = [taker[name] for taker in takers.values() if name in taker]
-        parsed[name] = text if any(isinstance(default, str) for default in defaults) else _literal(text)
+        verbatim = any(isinstance(default, str) for default in defaults)
+        verbatim |= name in TEXTS and text not in ("None", "null")
+        parsed[name] = text if verbatim else _literal(text)
     return parsed
 
 
@@ -100,11 +147,21 @@ def read_preset(name: Path | str, folder: Path | str) -> dict[str, Any]:
         known = ", ".join(sorted(path.stem for path in folder.glob("*.yaml"))) or "none"
         raise LocheadsError(f"no preset '{name}': neither a file nor one of {folder} ({known})")
     try:
-        loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+        text = path.read_text(encoding="utf-8")
+        node, loaded = yaml.compose(text, Loader=yaml.SafeLoader), yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError, OSError) as error:
         raise LocheadsError(f"{path}: not YAML; write `name: value`, one per line") from error
     if not isinstance(loaded, dict) or not all(isinstance(key, str) for key in loaded):
         raise LocheadsError(f"{path}: not a preset; write `name: value`, one per line")
+    names = [key.value for key, _ in node.value]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise LocheadsError(f"{path}: '{twice[0]}' is given twice; give it once")
+    for name, value in loaded.items():
+        items = value if isinstance(value, list) else [value]
+        if not all(item is None or isinstance(item, str | int | float) for item in items):
+            raise LocheadsError(
+                f"{path}: '{name}' is no text, number or list of them; quote it if it is text"
+            )
     return loaded
 
 
@@ -112,7 +169,7 @@ def _literal(text: str) -> Any:
     for read in (json.loads, ast.literal_eval):
         try:
             return read(text)
-        except (ValueError, SyntaxError):
+        except (ValueError, SyntaxError, RecursionError, MemoryError):
             continue
     return text
 

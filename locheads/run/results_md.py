@@ -10,8 +10,11 @@ from locheads.errors import LocheadsError
 from locheads.paper.coverage import COVERAGE, SAID, Counterpart, key_of
 from locheads.paper.published import ALIASES, NOT_LOADABLE
 from locheads.paper.tables import Reported
-from locheads.run import outputs
+from locheads.run import closing_table, outputs
 from locheads.run.outputs import SPECIMEN, Results
+from locheads.run.parameters import declared, read_preset
+from locheads.run.recorded import committed, differences, read
+from locheads.run.runner import find_notebook
 
 DATASETS = {"refcoco": "RefCOCO", "refcoco+": "RefCOCO+", "refcocog": "RefCOCOg", "reasonseg": "", "png": ""}
 HEADING = """# Results
@@ -99,6 +102,10 @@ def _ours(
 ) -> Iterator[str]:
     """Yields the cells of a world, then the command that makes them."""
     found = saved(world, one.notebook)
+    if other := changed(world, one.notebook):
+        yield from ("–" for _ in columns)
+        yield f"not shown: made with {other}; redo it with {_command(one, world)}"
+        return
     for column in columns:
         key = key_of(cells[column]) if column in cells else ""
         yield _value(found, key, cells[column].task) if key in found else "–"
@@ -119,12 +126,24 @@ def saved(world: str, notebook: str) -> Results:
         return {}
 
 
+def changed(world: str, notebook: str) -> str:
+    """Returns how the recorded parameters differ from those of notebook and preset; empty if not."""
+    recorded, standing = read(world).get(notebook, {}), declared(find_notebook(notebook))
+    folder = outputs.ROOT / "notebooks" / "params"
+    preset = {} if world == SPECIMEN else read_preset(world, folder)
+    wanted = [{**defaults, **preset} for defaults in (standing, committed(notebook)) if defaults]
+    found = [differences(recorded, one) for one in wanted]
+    return found[0] if all(found) else ""
+
+
 def _value(found: Results, key: str, task: str) -> str:
     """Returns a number in the paper's unit, with its interval where one was saved."""
     stem = key.removesuffix("_rho") + "_ci" if task == "spearman" else key
     shown = [found[name] for name in (key, f"{stem}_low", f"{stem}_high") if found.get(name) is not None]
     if not shown:
         return "–"
+    if not all(isinstance(one, int | float) for one in shown):
+        raise LocheadsError(f"result '{key}' is {shown[0]!r}, no number; run its notebook again")
     text = [f"{one:.3f}" if task == "spearman" else f"{100 * one:.1f}" for one in shown]
     return f"**{text[0]}**" + (f" [{text[1]}, {text[2]}]" if len(text) == 3 else "")
 
@@ -139,7 +158,10 @@ def _said(of: Sequence[str]) -> Iterator[str]:
     yield _line(["", "paper", "of", *(f"**{world}**" for world in of), "how it is redone"])
     yield _line(["---"] * (4 + len(of)))
     for one in SAID:
-        here = [_shown(saved(world, one.notebook).get(one.key)) for world in of]
+        here = [
+            _shown(None if changed(world, one.notebook) else saved(world, one.notebook).get(one.key))
+            for world in of
+        ]
         redone = f"`locheads run {one.notebook[:2]}`"
         how = f"{redone}; needs the real model for the paper's: `--preset llava-1.5-7b`"
         yield _line([one.title, one.value, one.model, *here, how])
@@ -149,8 +171,8 @@ def _shown(value: object) -> str:
     if value is None:
         return "–"
     if isinstance(value, list):
-        return ", ".join(f"L{one['layer']} H{one['head']}" for one in value)
-    return f"{value:.3f}" if isinstance(value, float) else str(value)
+        value = [{name: one[name] for name in one if name != "frequency"} for one in value]
+    return closing_table.shown(value)
 
 
 def _line(cells: Iterable[str]) -> str:

@@ -17,9 +17,12 @@ from pathlib import Path
 from typing import Any
 
 from locheads.errors import LocheadsError
+from locheads.locks import hold
 from locheads.run import outputs
+from locheads.run.leftovers import sweep
 from locheads.run.outputs import SPECIMEN, Results, checked_world, load_results, results_path
-from locheads.run.parameters import check_parameters, declared, parse_assignments, read_preset
+from locheads.run.parameters import check_parameters, check_ranges, declared, parse_assignments, read_preset
+from locheads.run.recorded import belonging, differences
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,10 @@ def find_notebook(name: Path | str) -> Path:
 
 
 def run_study(
-    names: Sequence[str], parameters: Mapping[str, Any] | None = None, world: str = SPECIMEN
+    names: Sequence[str],
+    parameters: Mapping[str, Any] | None = None,
+    world: str = SPECIMEN,
+    replacing: bool = False,
 ) -> Iterator[Finished]:
     """Executes notebooks with papermill, one after the other, after checking all of them.
 
@@ -60,6 +66,7 @@ def run_study(
         names: Notebooks as `find_notebook` takes them; an empty sequence means all.
         parameters: Values for the notebooks' parameters; each notebook gets those it declares.
         world: Name of the world; sets the notebooks' parameter `world`.
+        replacing: Whether results of other parameters in this world may be replaced.
 
     Returns:
         An iterator that runs one notebook per step. Finished notebooks keep their outcome when a later
@@ -67,12 +74,49 @@ def run_study(
 
     Raises:
         LocheadsError: Before the first notebook, for a missing notebook, an unknown parameter, a wrong
-            type, or a changed parameter in the world `"specimen"`; afterwards, for a notebook that
-            fails: the message names notebook and cell, and the executed copy is kept.
+            type, a value out of range, a changed parameter in the world `"specimen"`, or results of other
+            parameters in another world; afterwards, for a notebook that fails: the message names notebook
+            and cell, and the executed copy is kept.
     """
     given = dict(parameters or {})
     takers = _checked(names, given, world)
-    return (_run(path, _share({**given, "world": world}, taker), world) for path, taker in takers.items())
+    if not replacing:
+        _check_world(takers, given, world)
+    return _running(takers, given, world, replacing)
+
+
+def listing() -> str:
+    """Returns the notebooks with their titles, and the presets with their model, one per line."""
+    import nbformat
+
+    titles = [(path.stem, nbformat.read(path, as_version=4).cells[0].source) for path in notebooks()]
+    folder = outputs.ROOT / "notebooks" / "params"
+    presets = [
+        (path.stem, str(read_preset(path, folder).get("model", ""))) for path in sorted(folder.glob("*.yaml"))
+    ]
+    rows = [(name, title.splitlines()[0].lstrip("# ")) for name, title in titles]
+    width = max((len(name) for name, _ in (*rows, *presets)), default=0)
+    return "\n".join(
+        [
+            "notebooks",
+            *(f"  {name.ljust(width)}  {title}" for name, title in rows),
+            "presets",
+            *(f"  {name.ljust(width)}  {model}" for name, model in presets),
+        ]
+    )
+
+
+def _running(
+    takers: Mapping[Path, Mapping[str, Any]], given: Mapping[str, Any], world: str, replacing: bool
+) -> Iterator[Finished]:
+    """Runs notebooks while no other process runs any in this world, after the leftovers of killed runs."""
+    folder = outputs.ROOT / "runs" / world
+    with hold(folder, f"runs notebooks in world '{world}'"):
+        if not replacing:  # again: another run may have ended in the meantime
+            _check_world(takers, given, world)
+        sweep(folder)
+        for path, taker in takers.items():
+            yield _run(path, _share({**given, "world": world}, taker), world)
 
 
 def dry_run(names: Sequence[str], parameters: Mapping[str, Any], world: str = SPECIMEN) -> str:
@@ -84,6 +128,7 @@ def dry_run(names: Sequence[str], parameters: Mapping[str, Any], world: str = SP
     from locheads.run.dry_run import plan
 
     takers = _checked(names, parameters, world)
+    _check_world(takers, parameters, world)
     told = plan({path.stem: taker for path, taker in takers.items()}, parameters, outputs.ROOT / "notebooks")
     return f"{told}\n\nNothing was run. The outcome would go to runs, results and figures of '{world}'."
 
@@ -97,14 +142,24 @@ def _checked(names: Sequence[str], given: Mapping[str, Any], world: str) -> dict
             f"no notebooks in {outputs.ROOT / 'notebooks'}; run from a clone, installed with pip install -e ."
         )
     takers = {path: declared(path) for path in paths}
+    check_ranges(given)
     check_parameters(given, {path.stem: taker for path, taker in takers.items()})
-    changed = sorted({name for taker in takers.values() for name in _share(given, taker)})
-    if changed and world == SPECIMEN:
-        raise LocheadsError(
-            f"'{changed[0]}' is not as in the notebooks, whose world is '{SPECIMEN}': "
-            "keep the outcome apart with --world NAME"
-        )
     return takers
+
+
+def _check_world(takers: Mapping[Path, Mapping[str, Any]], given: Mapping[str, Any], world: str) -> None:
+    """Refuses a run that would replace results of other parameters."""
+    for path, taker in takers.items():
+        if changed := differences({**taker, **_share(given, taker)}, belonging(world, path.stem)):
+            if world == SPECIMEN:
+                raise LocheadsError(
+                    f"{path.stem}: {changed} as in the committed notebook, whose world is '{SPECIMEN}': "
+                    "keep the outcome apart with --world NAME"
+                )
+            raise LocheadsError(
+                f"world '{world}' holds results of {path.stem} with other parameters ({changed}): "
+                f"give another --world, or remove {outputs.results_path(world, path.stem).parent} first"
+            )
 
 
 def gather(
@@ -120,7 +175,7 @@ def gather(
     """
     takers = {path.stem: declared(path) for path in map(find_notebook, names)}
     everyone = {path.stem: declared(path) for path in notebooks()}
-    loaded = read_preset(preset, outputs.ROOT / "notebooks" / "params") if preset else {}
+    loaded = read_preset(preset, outputs.ROOT / "notebooks" / "params") if preset is not None else {}
     wanted = {name for defaults in (takers or everyone).values() for name in defaults}
     elsewhere = {name for defaults in everyone.values() for name in defaults} - wanted - {"world"}
     given = {name: value for name, value in loaded.items() if name not in elsewhere}

@@ -8,7 +8,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from locheads.run import outputs
+from locheads import paper
+from locheads.errors import LocheadsError
+from locheads.run import outputs, recorded
+from locheads.run.own_list import Splits, own_list, splits_of
+from locheads.run.parameters import check_ranges
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -59,6 +63,17 @@ class Study:
         data, seed = self.parameters["data"], self.parameters["seed"]
         return read_samples(data, dataset, split, limit=limit or None, seed=seed)
 
+    def splits(self, papers: Mapping[str, tuple[str, ...]]) -> Splits:
+        """Returns the data sets and splits to evaluate: the paper's, or those of a list of one's own."""
+        return splits_of(self.parameters["data"], papers)
+
+    def reported(self, task: str, model: str, dataset: str, split: str) -> float:
+        """Returns the paper's number, as printed; NaN for a data set that is not the paper's."""
+        try:
+            return paper.reported(task, model, dataset, split).value
+        except LocheadsError:
+            return float("nan")
+
     def profile(self, dataset: str, split: str, limit: int | None) -> tuple[list[Sample], xr.Dataset]:
         """Draws samples and profiles every head on them, or reads the profile where there is one.
 
@@ -74,6 +89,7 @@ class Study:
     def save_results(self, values: Mapping[str, Any]) -> None:
         """Saves the notebook's named numbers; see `outputs.save_results`."""
         outputs.save_results(self.world, self.notebook, values)
+        recorded.record(self.world, self.notebook, self.parameters)
 
     def save_figure(self, figure: Figure, name: str) -> None:
         """Saves a figure as PNG and PDF; see `outputs.save_figure`."""
@@ -92,13 +108,18 @@ def open_study(notebook: str, parameters: Mapping[str, Any]) -> Study:
         parameters: Its parameters by name; a notebook gives its `globals()`.
 
     Raises:
-        LocheadsError: The model cannot be loaded, or the world is no plain name.
+        LocheadsError: The model cannot be loaded, a value is out of its range, or the world is no plain name.
     """
     from locheads.model.loading import load_lvlm
 
-    outputs.checked_world(parameters["world"])
+    check_ranges(parameters)
+    parameters = {**parameters, "world": recorded.world_of(notebook, parameters)}
     wanted = {name: parameters[name] for name in ("device", "dtype", "prompt", "revision")}
+    if parameters.get("query") is not None:
+        wanted["query"] = parameters["query"]
     lvlm = load_lvlm(parameters["model"], **wanted)
+    if (own := own_list(parameters.get("data", ""))) is not None:
+        print(own)
     print(f"{lvlm.name}: {lvlm.layers} layers of {lvlm.heads} heads, seed {parameters['seed']}", end="; ")
     print(f"torch {version('torch')}, transformers {version('transformers')}")
     return Study(notebook, parameters, lvlm)

@@ -16,6 +16,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import math
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,9 +25,11 @@ from pathlib import Path
 from typing import Any
 
 from locheads.errors import LocheadsError
-from locheads.files import replacing
+from locheads.files import read_regular, replacing
 from locheads.run import outputs, runner
 
+MOST = 10_000
+"""Points of the largest grid that is taken."""
 FORM = "write `notebook: 03`, `grid:` with a list for each parameter but `world`, and perhaps `base:`"
 
 
@@ -54,7 +57,7 @@ class Point:
     def run(self) -> None:
         """Executes the notebook and saves its scalar numbers; raises as `runner.run_study`."""
         outputs.results_path(self.world, "sweep").unlink(missing_ok=True)
-        (done,) = runner.run_study([self.notebook], self.parameters, self.world)
+        (done,) = runner.run_study([self.notebook], self.parameters, self.world, replacing=True)
         numbers = {name: value for name, value in done.results.items() if isinstance(value, int | float)}
         outputs.save_results(self.world, "sweep", {**numbers, "run": self.told})
 
@@ -70,10 +73,18 @@ def read_sweep(path: Path | str) -> list[Point]:
     notebook, base, grid = _read(path)
     name = runner.find_notebook(notebook).stem
     given = runner.gather([name], preset=base)[0] if isinstance(base, str) else base
+    if (count := math.prod(map(len, grid.values()))) > MOST:
+        raise LocheadsError(f"{path}: {count:,} points; a sweep has at most {MOST:,}")
+    if not re.fullmatch(r"\w[\w.-]*", path.stem):
+        raise LocheadsError(
+            f"{path}: name the file with letters, digits, '.', '-' and '_', as its worlds are"
+        )
     chosen = [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
     points = {(world := _world(path.stem, some)): Point(name, {**given, **some}, world) for some in chosen}
     for point in points.values():
-        runner.run_study([name], point.parameters, point.world)  # checks only; the iterator is not consumed
+        runner.run_study(
+            [name], point.parameters, point.world, replacing=True
+        )  # checks only; the iterator is not consumed
     return list(points.values())
 
 
@@ -145,13 +156,16 @@ def _read(path: Path) -> tuple[str, str | dict[str, Any], dict[str, list[Any]]]:
     import yaml
 
     try:
-        match yaml.safe_load(path.read_text(encoding="utf-8")):
-            case {"notebook": int() | str() as notebook, "grid": dict() as grid, **rest} if grid:
+        text = read_regular(path).decode("utf-8")
+        match yaml.safe_load(text):
+            case {"notebook": int() | str(), "grid": dict() as grid, **rest} if grid:
                 base = rest.pop("base", {})
                 lists = all(isinstance(values, list) and values for values in grid.values())
                 if lists and not rest and isinstance(base, str | dict) and "world" not in {*grid, *base}:
-                    return f"{notebook:0>2}", base, grid
-    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+                    written = yaml.compose(text, Loader=yaml.SafeLoader).value
+                    notebook = next(value.value for key, value in written if key.value == "notebook")
+                    return f"{notebook:0>2}", base, grid  # as written: 010 is no octal number
+    except (yaml.YAMLError, ValueError, RecursionError, OSError) as error:
         raise LocheadsError(f"{path}: not a YAML file; {FORM}") from error
     raise LocheadsError(f"{path}: not a sweep; {FORM}")
 

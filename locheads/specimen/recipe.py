@@ -52,11 +52,11 @@ STEPS = {
     "longer": 1_400,
     "resting": 500,
     "whole": 200,
-    "register": 420,
+    "register": 260,
     "narrow": 4_400,
     "narrow-resting": 240,
     "narrow-whole": 70,
-    "narrow-register": 420,
+    "narrow-register": 160,
     "segmenter": 1_800,
 }
 """Parts in order, and their optimiser steps."""
@@ -216,7 +216,7 @@ def _ship(name: str, model: LlavaForConditionalGeneration, parts: tuple[str, ...
     seal(folder)
     stages = ", ".join(f"{part} {STEPS[part]:,} steps" for part in (*TOWER, *parts))
     results = answers_table(held_out_answers(load_lvlm(name)))
-    write_card(folder, SCENES + LATER_SCENES, stages, results, curve_table(_curve(parts[-2:])))
+    write_card(folder, SCENES + LATER_SCENES, stages, results, curve_table(_curve(parts[-3:])))
 
 
 def _decoder(part: str, model: LlavaForConditionalGeneration, course: Course, seed: int, device: str) -> None:

@@ -14,10 +14,12 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
+import locheads as locheads_package
 from locheads import cli
-from locheads.cli.ground_picture import ground_file
+from locheads.cli.ground_picture import ground_file, selected_heads
 from locheads.data import read_samples
 from locheads.errors import LocheadsError
 from locheads.run import outputs
@@ -160,7 +162,7 @@ def test_in_place_puts_clean_copies_in_place_of_the_notebooks(locheads: Command,
     [
         (["run", "07"], "no notebook '07': there are 01_head_profiling"),
         (["run", "-p", "scales=2"], "did you mean 'scale'"),
-        (["run", "-p", "scale=2"], "'scale' is not as in the notebooks"),
+        (["run", "-p", "scale=2"], "scale = 2, not 1.0 as in the committed notebook"),
         (["run", "-p", "scale=wide"], "'scale' takes float"),
         (["run", "-p", "scale"], "not of the form name=value"),
         (["run", "--preset", "none"], "no preset 'none'"),
@@ -171,7 +173,21 @@ def test_in_place_puts_clean_copies_in_place_of_the_notebooks(locheads: Command,
         (["ground", "no.png", " "], "the expression is empty"),
         (["ground", "no.png", "the ring", "--output", "a.txt"], "a.txt: not a kind of picture"),
         (["ground", "good.png", "the ring", "--heads", "3.2"], "heads '3.2': write them as in L3H2,L4H1"),
-        (["ground", "good.png", "the ring"], "run `locheads run 01_head_profiling"),
+        (["ground", "good.png", "the ring", "--world", "b"], "run `locheads run 01_head_profiling"),
+        (["run", "-p", "world=a", "--world", "b"], "the world is given twice"),
+        (["run", "--world", ""], "world '' is not a plain name"),
+        (["run", "--preset", ""], "no preset ''"),
+        (["run", "-p", "scale=2", "-p", "scale=3"], "'scale' is given twice"),
+        (["run", "-p", f"scale={'9' * 5000}", "--world", "b"], "'scale' takes float"),
+        (["run", "-p", f"scale={'[' * 100000}", "--world", "b"], "'scale' takes float"),
+        (["profile", "--world", "../../x"], "world '../../x' is not a plain name"),
+        (["profile", "--world", ""], "world '' is not a plain name"),
+        (["profile", "--device", "meta"], "'device' is 'meta'"),
+        (["profile", "--precision", "int8"], "'dtype' is 'int8'"),
+        (["ground", "good.png", "a\udc80"], "the expression is empty or not printable"),
+        (["manifest", "specimen", "refcoco", "val", "--output", "text.png/a.jsonl"], "text.png"),
+        (["manifest", "specimen", "refcoco", "val", "--output", f"{'a' * 300}.jsonl"], "name too long"),
+        (["results", "--output", "folder"], "folder: Is a directory"),
         (["ground", "good.png", "the ring", "--model", "llava"], "'llava' has other heads"),
     ],
 )
@@ -187,11 +203,12 @@ def test_what_the_user_can_mend_is_one_line(
     monkeypatch.chdir(root.parent)
     Path("text.png").write_text("not a picture")
     Image.new("RGB", (8, 8)).save("good.png")
+    Path("folder").mkdir()
     with pytest.raises(SystemExit) as end:
         cli.main()
     out, err = capsys.readouterr()
     assert (end.value.code, out) == (2, "")
-    assert re.fullmatch(f"locheads: .*{re.escape(complaint)}.*\n", err)
+    assert re.fullmatch(f"locheads: .*{re.escape(complaint)}.*\n", err, flags=re.IGNORECASE)
     assert not (root / "runs").exists()
     assert not Path("overlay.png").exists()
 
@@ -237,3 +254,107 @@ def test_a_picture_that_is_a_named_pipe_is_refused(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "a.png")
     with pytest.raises(LocheadsError, match=r"a\.png: this is a named pipe"):
         ground_file(tmp_path / "a.png", "the ring", "specimen", None, "specimen", tmp_path / "o.png")
+
+
+def called(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    monkeypatch.setattr(sys, "argv", ["locheads", *arguments])
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    return int(end.value.code or 0)
+
+
+def test_version_and_list(
+    root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert called(monkeypatch, "--version") == 0
+    assert capsys.readouterr().out == f"locheads {locheads_package.__version__}\n"
+    assert called(monkeypatch, "run", "--list") == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["llava-1.5-7b", "llava-hf/llava-1.5-7b-hf"] in lines
+    assert [line for line in lines if line[0] == "03_grounding"][0][1:]
+    assert lines[0] == ["notebooks"] and ["presets"] in lines
+
+
+@pytest.mark.parametrize(
+    ("parameter", "complaint"),
+    [
+        ("k=-3", "'k' is -3; give 1 or more"),
+        ("device=cdua", "'device' is 'cdua'"),
+        ("prompt=", "'prompt' is empty"),
+    ],
+)
+def test_a_dry_run_refuses_values_out_of_range(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], parameter: str, complaint: str
+) -> None:
+    """Over the notebooks of the study itself."""
+    assert called(monkeypatch, "run", "03", "--dry-run", "-p", parameter, "--world", "b") == 2
+    out, err = capsys.readouterr()
+    assert out == "" and err.startswith(f"locheads: {complaint}")
+
+
+def test_a_fault_keeps_its_traceback_and_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    def faulty() -> None:
+        raise ZeroDivisionError("division by zero")
+
+    monkeypatch.setattr(cli, "app", faulty)
+    with pytest.raises(ZeroDivisionError) as raised:
+        cli.main()
+    assert raised.value.__notes__ == [cli.FAULT] and "report it with these lines" in cli.FAULT
+
+
+def test_start_up_files_of_the_user_are_not_run(locheads: Command, root: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "ipython" / "profile_default" / "startup"
+    folder.mkdir(parents=True)
+    (folder / "00-mine.py").write_text("import builtins\nbuiltins.len = lambda _: 0\n")
+    write(
+        root, "01_head_profiling", SETUP, "outputs.save_results(world, 'NAME', {'samples': len([1, 2, 3])})"
+    )
+    done = locheads("run", "01", IPYTHONDIR=str(tmp_path / "ipython"))
+    assert done.returncode == 0, done.stderr
+    assert json.loads((root / "results/specimen/01_head_profiling.json").read_text()) == {"samples": 3}
+
+
+def test_without_results_the_specimens_heads_are_those_that_are_shipped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    committed = selected_heads("specimen", "specimen")
+    monkeypatch.setattr(outputs, "ROOT", tmp_path)
+    shipped = selected_heads("specimen", "specimen")
+    assert shipped == committed, "copy layer and head of results/specimen/01 to specimen/weights/heads.json"
+
+
+@pytest.mark.parametrize(
+    "heads",
+    [
+        "null",
+        "3",
+        '"L3H2"',
+        "[]",
+        "[3]",
+        "[{}]",
+        '[{"layer": "3", "head": 2}]',
+        '[{"layer": 3}]',
+        '[{"layer": -1, "head": 0}]',
+    ],
+)
+def test_heads_of_another_form_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, heads: str
+) -> None:
+    monkeypatch.setattr(outputs, "ROOT", tmp_path)
+    path = outputs.results_path("mine", "01_head_profiling")
+    path.parent.mkdir(parents=True)
+    path.write_text(f'{{"selected_heads": {heads}}}')
+    with pytest.raises(LocheadsError, match="not named numbers|selected no heads"):
+        selected_heads("specimen", "mine")
+
+
+def test_the_overlay_carries_expression_and_legend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = []
+    monkeypatch.setattr(
+        Figure, "savefig", lambda figure, path, **_: (drawn.append(figure), Path(path).touch())
+    )
+    sample = read_samples("specimen", "refcoco", "val", limit=1)[0]
+    sample.image.save(tmp_path / "a.png")
+    ground_file(tmp_path / "a.png", "the ring of $5", "specimen", "L4H2", "specimen", tmp_path / "o.png")
+    assert drawn[0].get_suptitle() == "the ring of $5"
+    assert [text.get_text() for text in drawn[0].legends[0].texts] == ["pseudo-mask", "convex hull", "box"]

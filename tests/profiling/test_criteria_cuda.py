@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 import pytest
 import torch
@@ -28,12 +30,19 @@ def picture(text: str) -> np.ndarray:
 
 
 def check(maps: np.ndarray, coverage: np.ndarray) -> dict[str, np.ndarray]:
-    """Judges the maps both ways; the numbers have to be the same."""
-    found = on_card.judge(list(torch.from_numpy(maps)), coverage)
+    """Judges the maps both ways, with the IoU of raw and smoothed maps; the numbers have to be the same."""
+    check_one(maps, coverage, "raw", 0.0)
+    return check_one(maps, coverage, "smoothed", 1.0)
+
+
+def check_one(
+    maps: np.ndarray, coverage: np.ndarray, iou_of: Literal["raw", "smoothed"], sigma: float
+) -> dict[str, np.ndarray]:
+    found = on_card.judge(list(torch.from_numpy(maps)), coverage, iou_of)
     expected = {
         "attention_sum": attention_sum(maps),
         "spatial_entropy": spatial_entropy(maps),
-        "iou": iou_per_head(maps, coverage),
+        "iou": iou_per_head(maps, coverage, sigma=sigma),
     }
     assert found.keys() == expected.keys()
     for name, values in expected.items():
@@ -78,6 +87,14 @@ def test_uniform_empty_and_broken_maps_are_judged_by_hand() -> None:
     np.testing.assert_array_equal(found["iou"][0], np.zeros((1, 8)))
     assert (found["iou"][1, 0, :7] == 0).all() and found["iou"][1, 0, 7] > 0
     assert np.isnan(found["attention_sum"][0, 0, 5]) and found["attention_sum"][1, 0, 7] == 9
+
+
+def test_by_default_a_raw_map_is_binarised_at_its_mean() -> None:
+    """By hand: of an object of two cells one is above the mean; smoothed, its neighbours are as well."""
+    maps = picture("00000 00900 00000")[None, None, None].astype(np.float32)
+    coverage = picture("00000 00110 00000")[None]
+    assert on_card.judge(list(torch.from_numpy(maps)), coverage)["iou"] == 1 / 2
+    assert on_card.judge(list(torch.from_numpy(maps)), coverage, "smoothed")["iou"] == 2 / 9
 
 
 def test_cells_equal_to_the_mean_are_not_above_it() -> None:

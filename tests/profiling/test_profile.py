@@ -132,7 +132,7 @@ def test_the_store_holds_what_the_criteria_say(lvlm: Lvlm, samples: list[Sample]
         np.testing.assert_array_equal(found.attention_sum[place], attention_sum(kept)[0])
         np.testing.assert_array_equal(found.spatial_entropy[place], spatial_entropy(kept)[0])
         np.testing.assert_array_equal(
-            found.iou[place], iou_per_head(kept, coverage_of(lvlm, sample)[None])[0]
+            found.iou[place], iou_per_head(kept, coverage_of(lvlm, sample)[None], kernel=1)[0]
         )
     assert found.attrs["model"] == "specimen" and found.attrs["maps"] == "all"
     plain = xr.open_zarr(tmp_path / "store", consolidated=False)  # as any other program sees it
@@ -170,6 +170,36 @@ def test_nothing_done_is_done_again(
     after = bytes_of(stopped)
     assert before.items() <= after.items()
     assert after == bytes_of(tmp_path / "whole")
+
+
+@pytest.mark.usefixtures("captured")
+def test_what_the_iou_is_taken_of_is_recorded(lvlm: Lvlm, samples: list[Sample], tmp_path: Path) -> None:
+    raw = profile(lvlm, samples, tmp_path / "raw").load()
+    smoothed = profile(lvlm, samples, tmp_path / "smoothed", iou_of="smoothed").load()
+    coverage = np.stack([coverage_of(lvlm, sample) for sample in samples])
+    np.testing.assert_array_equal(raw.iou, iou_per_head(raw.maps.values, coverage, kernel=1))
+    np.testing.assert_array_equal(smoothed.iou, iou_per_head(raw.maps.values, coverage, kernel=7, sigma=1.0))
+    assert (raw.attrs["iou_of"], smoothed.attrs["iou_of"]) == ("raw", "smoothed")
+    assert (raw.iou != smoothed.iou).mean() > 0.5
+    with pytest.raises(LocheadsError, match="another iou_of"):
+        profile(lvlm, samples, tmp_path / "smoothed")
+
+
+def test_a_store_of_before_is_computed_again(
+    lvlm: Lvlm, samples: list[Sample], captured: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = profile(lvlm, samples, tmp_path / "store", maps="none").load()
+    before = zarr.open_group(tmp_path / "store", mode="r+")
+    before["iou"][:] = 0.25
+    for name in ("layout", "iou_of"):
+        del before.attrs[name]
+    captured.clear()
+    xr.testing.assert_identical(profile(lvlm, samples, tmp_path / "store", maps="none").load(), whole)
+    said, errors = capsys.readouterr()
+    assert said == f"{tmp_path / 'store'}: an earlier version took the IoU of smoothed maps; computed again\n"
+    assert len(captured) == len(samples)
+    profile(lvlm, samples, tmp_path / "store")
+    assert len(captured) == len(samples)
 
 
 @pytest.mark.usefixtures("captured")

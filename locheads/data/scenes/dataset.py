@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from locheads import place
 from locheads.data.refcoco import IMAGES, SPLIT_BY
 from locheads.data.scenes import expressions, layouts, narratives, outlines, scenes
 from locheads.data.scenes.expressions import STYLES, refer
@@ -37,7 +38,7 @@ SIZES: Sizes = {
 """Images by data set and split; each has one or two expressions for one or two of its objects, or (PNG) a
 narrative."""
 
-ROOT = Path(__file__).parents[3] / "data" / "specimen"
+ROOT = place.root() / "data" / "specimen"
 MARKER = "specimen.json"
 """Name of the file that records recipe, seed and sizes of a folder."""
 
