@@ -85,7 +85,7 @@ def without_inner_space(tokenizer: PreTrainedTokenizerBase) -> None:
     """Keeps a Llama tokenizer from putting a space token (`▁`, 29871) behind the image.
 
     Such a tokenizer begins a text with a space. Some published settings do so again after every special
-    token, some do not; the paper's release filters the token out. Without it both layouts give the same input.
+    token, some do not; the paper's release filters the token out. Without it both layouts give one input.
     """
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:

@@ -42,12 +42,14 @@ class Tower:
         weights: Its weights, by the keys of the class.
         images: What brings pictures to its size, mean and deviation.
         first: Whether its tokens start with a class token, which LLaVA leaves out.
+        select: The hidden state to take, where it is not the one that the checkpoint's `config.json` says.
     """
 
     config: PreTrainedConfig
     weights: Weights
     images: CLIPImageProcessor
     first: bool = True
+    select: int | None = None
 
 
 def load_tower(name: str, folder: Path, named: str, own: Weights, where: Mapping[str, Any]) -> Tower:
