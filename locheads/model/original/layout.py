@@ -75,7 +75,7 @@ def load(
     if raw.get("mm_vision_tower_aux"):
         from locheads.model.original.mini_gemini import with_details  # registers its class with transformers
 
-        tower = with_details(name, folder, raw, weights, tower)
+        tower = with_details(name, folder, raw, weights, tower, where)
     weights |= {_TOWER + key: tensor for key, tensor in tower.weights.items()}
     tokenizer = tokenizer_of(folder, decoder)
     tokenizer.add_special_tokens({"additional_special_tokens": [IMAGE]})

@@ -31,7 +31,7 @@ from transformers import (
 from transformers.modeling_outputs import BaseModelOutput
 
 from locheads.errors import LocheadsError
-from locheads.model.original.towers import Tower, beside
+from locheads.model.original.towers import Tower, beside, fetched
 from locheads.model.original.weights import Weights, read
 
 _AUX = "model.vision_tower_aux."
@@ -56,8 +56,8 @@ class MiniGeminiVisionConfig(PreTrainedConfig):
     model_type = "locheads_mini_gemini_vision"
     sub_configs: ClassVar[dict[str, Any]] = {"clip": CLIPVisionConfig, "convnext": ConvNextConfig}
 
-    clip: dict[str, Any] | PreTrainedConfig | None = None
-    convnext: dict[str, Any] | PreTrainedConfig | None = None
+    clip: Any = None
+    convnext: Any = None
     select: int = -2
     image_size: int = 768
     patch_size: int = 32
@@ -126,7 +126,14 @@ AutoConfig.register(MiniGeminiVisionConfig.model_type, MiniGeminiVisionConfig)
 AutoModel.register(MiniGeminiVisionConfig, MiniGeminiVisionModel)
 
 
-def with_details(name: str, folder: Path, raw: Mapping[str, Any], weights: Weights, tower: Tower) -> Tower:
+def with_details(
+    name: str,
+    folder: Path,
+    raw: Mapping[str, Any],
+    weights: Weights,
+    tower: Tower,
+    where: Mapping[str, Any],
+) -> Tower:
     """Returns the tower of both encoders; takes what belongs to the second out of `weights`.
 
     Args:
@@ -135,6 +142,7 @@ def with_details(name: str, folder: Path, raw: Mapping[str, Any], weights: Weigh
         raw: Its `config.json`.
         weights: Its weights; the second encoder's may lie apart, where `mm_vision_tower_aux` says.
         tower: Its CLIP.
+        where: `local_files_only`, for the hub.
 
     Raises:
         LocheadsError: The picture is cut into tiles (the HD variants), or the second encoder is nowhere.
@@ -144,7 +152,7 @@ def with_details(name: str, folder: Path, raw: Mapping[str, Any], weights: Weigh
             f"model '{name}': image_grid cuts pictures into tiles, which form no grid; take Mini-Gemini-2B"
         )
     aux = {key.removeprefix(_AUX): weights.pop(key) for key in list(weights) if key.startswith(_AUX)}
-    aux = aux or _apart(name, folder, str(raw["mm_vision_tower_aux"]))
+    aux = aux or _apart(name, folder, str(raw["mm_vision_tower_aux"]), where)
     joined = {f"clip.{key}": tensor for key, tensor in tower.weights.items()}
     joined |= {f"convnext.{_key(key)}": tensor for key, tensor in aux.items()}
     for part, published in _PARTS.items():
@@ -164,14 +172,9 @@ def with_details(name: str, folder: Path, raw: Mapping[str, Any], weights: Weigh
     return replace(tower, config=config, weights=joined, images=images, first=False, select=-1)
 
 
-def _apart(name: str, folder: Path, named: str) -> Weights:
-    """Reads stem and stages of an OpenCLIP ConvNeXt out of its own folder."""
-    place = beside(folder, named)
-    if place is None:
-        raise LocheadsError(
-            f"model '{name}': its second encoder '{named}' (mm_vision_tower_aux in config.json) is neither "
-            "in the checkpoint nor a folder; fetch it and set the key to its folder"
-        )
+def _apart(name: str, folder: Path, named: str, where: Mapping[str, Any]) -> Weights:
+    """Reads stem and stages of an OpenCLIP ConvNeXt out of its own folder or repository."""
+    place = beside(folder, named) or fetched(name, named, where, key="mm_vision_tower_aux")
     found = re.compile(r"^visual\.trunk\.(?=stem|stages)")
     return {found.sub("vision_", key): one for key, one in read(place).items() if found.match(key)}
 

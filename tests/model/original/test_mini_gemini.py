@@ -174,5 +174,26 @@ def test_tiles_and_a_second_encoder_that_is_nowhere_are_refused(
     (folder / "config.json").write_text(json.dumps(config))
     weights = {key: one for key, one in torch.load(folder / SHARD).items() if "tower_aux" not in key}
     torch.save(weights, folder / SHARD)
-    with pytest.raises(LocheadsError, match="second encoder 'model_zoo/OpenAI/openclip.* is neither"):
+    with pytest.raises(LocheadsError, match=r"tower 'model_zoo/OpenAI/openclip.*' \(mm_vision_tower_aux"):
         load_lvlm(str(folder), local_files_only=True)
+
+
+def test_a_second_encoder_of_openclip_beside_the_checkpoint_is_the_same(
+    original: tuple[Path, Weights], tmp_path: Path
+) -> None:
+    """OpenCLIP publishes a ConvNeXt with its head, and with the half that reads text."""
+    folder = tmp_path / "MGM-2B"
+    folder.mkdir()
+    for file in original[0].iterdir():
+        (folder / file.name).write_bytes(file.read_bytes())
+    weights = torch.load(folder / SHARD)
+    at = "model.vision_tower_aux.vision_"
+    apart = {f"visual.trunk.{key.removeprefix(at)}": one for key, one in weights.items() if at in key}
+    torch.save({key: one for key, one in weights.items() if at not in key}, folder / SHARD)
+    others = {"visual.trunk.head.norm.weight": torch.ones(3), "visual.head.proj.weight": torch.ones(3)}
+    place = folder / str(PUBLISHED["mm_vision_tower_aux"])
+    place.mkdir(parents=True)
+    torch.save(apart | others | {"logit_scale": torch.ones(1)}, place / "open_clip_pytorch_model.bin")
+    given = [picture((60, 40))], EXPRESSIONS[:1]
+    maps = [capture(load_lvlm(str(one), local_files_only=True), *given) for one in (original[0], folder)]
+    torch.testing.assert_close(*maps, atol=0, rtol=0)
