@@ -72,9 +72,10 @@ def _bad_files(store: Path, origin: Mapping[str, str]) -> list[str]:
     if there and there.get("layout") != LAYOUT:
         check_same(store, there, {"model": origin["model"]})
         say(f"{store}: made by an earlier version, without checksums and with IoUs of smoothed maps")
-    elif there and "zarr.json" not in bad:
+        return bad
+    if there and "zarr.json" not in bad:
         check_same(store, there, origin)
-    if bad and there.get("layout") == LAYOUT:
+    if bad:
         say(f"{store}: missing or damaged: {', '.join(bad)}")
     return bad
 
