@@ -30,10 +30,11 @@ app = typer.Typer(
 )
 
 
-def _print_version(wanted: bool) -> None:
+def _print_version(wanted: bool) -> bool:
     if wanted:
         typer.echo(f"locheads {__version__}")
         raise typer.Exit
+    return wanted
 
 
 @app.callback()
