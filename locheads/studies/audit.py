@@ -63,6 +63,12 @@ def greedy_of(
     }
 
 
+def passing_by_number_range(profiled: xr.Dataset) -> tuple[int, float, int]:
+    """Returns how many heads pass by number in a sample: the least, the median and the most."""
+    counts = passing_by_number(profiled.attention_sum.values).sum(axis=(1, 2))
+    return int(counts.min()), float(np.median(counts)), int(counts.max())
+
+
 def _judged(profiled: xr.Dataset, wanted: Mapping[str, Reading]) -> dict[str, tuple[PerHead, Chosen]]:
     """Returns the spatial entropies under each reading, and the heads that pass all its rules."""
     maps, sums = profiled.maps, profiled.attention_sum.values

@@ -16,8 +16,17 @@ from locheads.evaluation.intervals import (
     percentiles,
     resampled_sums,
 )
+from locheads.method.selection import Head, name_of
 from locheads.studies.audit import Chosen
-from locheads.studies.audit_readings import AS_SHIPPED, CRITERIA_ONLY, DEFAULT
+from locheads.studies.audit_readings import (
+    AS_SHIPPED,
+    CRITERIA_ONLY,
+    DEFAULT,
+    PRESETS,
+    Reading,
+    differing,
+    parts_of,
+)
 
 METRICS = {"rec_acc50": "Acc@0.5 [points]", "res_ciou": "cIoU [points]", "spearman": "Spearman's ρ"}
 """The audit's metrics, and how tables and figures head their differences."""
@@ -142,18 +151,110 @@ def _written(metric: str, value: float, low: float, high: float, survives: bool)
     return "0" if value == low == high == 0 else text + (" *" if survives else "")
 
 
-def released(table: pd.DataFrame) -> pd.DataFrame:
-    """Returns the scores of the paper's reading and of both releases, as shipped and by their criteria alone.
+def cost_of_greed(table: pd.DataFrame) -> pd.DataFrame:
+    """Returns what greedy selection costs: each release as shipped less its criteria with fixed heads.
+
+    Args:
+        table: From `scores.scores`, by `variant`; releases without fixed heads are left out.
+
+    Returns:
+        One row per release as shipped: its Acc@0.5, that of its criteria with fixed heads and that of the
+        paper's reading, in %, and the second less the first, in points.
+    """
+    hits = 100 * table[table.metric == "rec_acc50"].set_index("variant").value
+    rows = {
+        shipped: {
+            "as shipped [%]": hits[shipped],
+            "its criteria, heads fixed [%]": hits[fixed],
+            "the paper's reading [%]": hits[DEFAULT],
+            "greedy costs [points]": hits[fixed] - hits[shipped],
+        }
+        for shipped in AS_SHIPPED for fixed in CRITERIA_ONLY
+        if shipped.split(",")[0] == fixed.split(",")[0] and {shipped, fixed} <= set(hits.index)
+    }  # fmt: skip
+    return pd.DataFrame(rows).T
+
+
+def found_heads(
+    chosen: Mapping[str, Chosen], heads: Mapping[str, tuple[Head, ...]], wanted: Mapping[str, Reading]
+) -> pd.DataFrame:
+    """Returns the fixed heads of each reading whose candidates differ from the paper's reading.
+
+    Args:
+        chosen: From `audit.chosen_by`.
+        heads: From `audit.heads_of`.
+        wanted: The readings by name.
+
+    Returns:
+        One row per reading, the paper's first: its parameters that differ, the share of candidates in common
+        with the paper's (intersection over union), and its heads.
+    """
+    base = chosen[DEFAULT]
+    moved = [name for name in chosen if name == DEFAULT or (chosen[name] != base).any()]
+    common = [(chosen[name] & base).sum() / max((chosen[name] | base).sum(), 1) for name in moved]
+    columns = {
+        "parameters": [", ".join(differing(wanted[name])) for name in moved],
+        "candidates in common [%]": [round(100 * float(share)) for share in common],
+        "heads": [name_of(heads[name]) for name in moved],
+    }
+    return pd.DataFrame(columns, index=moved)
+
+
+def wholes_and_parts(effects: pd.DataFrame) -> pd.DataFrame:
+    """Returns the effect of each release's criteria as a whole beside the sum of its choices' effects.
+
+    Args:
+        effects: In points, with the alternatives and `CRITERIA_ONLY` among the variants.
+    """
+    value = effects.pivot(index="variant", columns="metric", values="value")[list(METRICS)]
+    rows = {}
+    for name, reading in CRITERIA_ONLY.items():
+        rows[f"{name}, as a whole"] = value.loc[name]
+        rows[f"{name}, sum of its parts"] = value.loc[parts_of(reading)].sum()
+    return pd.DataFrame(rows).T.rename(columns=METRICS)
+
+
+def saved(table: pd.DataFrame, effects: pd.DataFrame) -> dict[str, object]:
+    """Returns the audit's named numbers: scores in [0, 1] of default and releases, and every difference.
+
+    Args:
+        table: From `scores.scores`, by `variant`.
+        effects: Columns `variant`, `metric`, `value`, `low`, `high`, `p`.
+    """
+    names = {DEFAULT: "default"} | {
+        name: f"{name.split(',')[0].replace(' ', '_')}_{_kind(name)}" for name in PRESETS
+    }
+    shown = table[table.variant.isin(names)]
+    found = {f"{row.metric}_{names[row.variant]}": row.value for row in shown.itertuples()}
+    records = effects[["variant", "metric", "value", "low", "high", "p"]].sort_values(["variant", "metric"])
+    return found | {"effects": records.astype(object).where(records.notna(), None).to_dict("records")}
+
+
+def _kind(name: str) -> str:
+    return f"as_shipped_{name.rsplit(' ', 1)[1]}" if name in AS_SHIPPED else "criteria"
+
+
+def in_percent(table: pd.DataFrame) -> pd.DataFrame:
+    """Returns scores with their intervals in %: one row per variant, one column per metric.
 
     Args:
         table: From `scores.scores`, by `variant`.
     """
     rows = table[["value", "low", "high"]].to_numpy()
     cells = table.assign(text=[f"{100 * v:.1f} [{100 * a:.1f}, {100 * b:.1f}]" for v, a, b in rows])
-    cells = cells.pivot(index="variant", columns="metric", values="text")
+    cells = cells.pivot(index="variant", columns="metric", values="text").loc[table.variant.unique()]
     names = {"rec_acc50": "Acc@0.5 [%]", "res_ciou": "cIoU [%]"}
-    order = [name for name in (DEFAULT, *AS_SHIPPED, *CRITERIA_ONLY) if name in cells.index]
-    return cells.loc[order, list(names)].rename(columns=names).rename_axis(index=None, columns=None)
+    return cells[list(names)].rename(columns=names).rename_axis(index=None, columns=None)
+
+
+def released(table: pd.DataFrame) -> pd.DataFrame:
+    """Returns the scores of the paper's reading and of both releases, as shipped and by their criteria alone.
+
+    Args:
+        table: From `scores.scores`, by `variant`.
+    """
+    cells = in_percent(table)
+    return cells.loc[[name for name in (DEFAULT, *AS_SHIPPED, *CRITERIA_ONLY) if name in cells.index]]
 
 
 def _rho(frequency: Float[np.ndarray, " head"], iou: Float[np.ndarray, " head"], least: float) -> float:

@@ -10,17 +10,24 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 
+from locheads.data.cropping import oblong
 from locheads.data.samples import Sample
 from locheads.errors import LocheadsError
 from locheads.evaluation.evaluate import Variant, evaluate_variants
+from locheads.evaluation.metrics import box_iou
+from locheads.evaluation.scores import differences
+from locheads.method.geometry import Window
 from locheads.model.loading import varied
 from locheads.model.lvlm import Lvlm
 from locheads.model.prompts import Query
 from locheads.model.segmenter import Segmenter
 from locheads.paper.open_choices import Choice
 from locheads.profiling.profile import judged
+from locheads.studies.audit import Chosen
+from locheads.studies.audit_effects import correlation_differences
+from locheads.studies.audit_readings import DEFAULT
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,6 +77,61 @@ def squares(lvlm: Lvlm, variant: Variant) -> dict[str, tuple[Lvlm, Variant]]:
         f"{Choice.SQUARE}: centre crop": (varied(lvlm, fit="crop"), variant),
         f"{Choice.SQUARE}: pad, scaled as if stretched": (pad, as_if),
     }
+
+
+def bands(samples: Sequence[Sample], share: float) -> list[Sample]:
+    """Cuts bands out of square pictures, wide and tall ones in turn; see `cropping.oblong`."""
+    return [oblong(sample, share, wide=number % 2 == 0) for number, sample in enumerate(samples)]
+
+
+def misscaled(
+    ways: Mapping[str, tuple[Lvlm, Variant]], samples: Sequence[Sample]
+) -> Float[np.ndarray, " sample"]:
+    """Computes the IoU of each true box with itself, padded with the first way and scaled as if stretched."""
+    lvlm, _ = next(iter(ways.values()))
+    true = np.array([sample.box for sample in samples], float)
+    boxes = []
+    for sample, box in zip(samples, true, strict=True):
+        window = lvlm.window(sample.size)
+        stretched = Window.stretch(window.size, (window.rows, window.columns))
+        boxes.append(stretched.box_to_pixels(window.box_to_cells(box)))
+    return box_iou(true, np.stack(boxes))
+
+
+def effects_of(
+    seen: Seen,
+    reference: str,
+    chosen: Chosen,
+    pictures: tuple[Shaped[np.ndarray, " sample"], Shaped[np.ndarray, " other"]],
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Returns the differences in boxes, masks and ρ of each kind of input from a reference, selection kept.
+
+    Args:
+        seen: From `see`.
+        reference: The kind of input that is subtracted, and left out of the result.
+        chosen: The candidates of the paper's reading.
+        pictures: The picture of each sample of `chosen`, and of each sample that was seen.
+        seed: Of the draws.
+
+    Returns:
+        Rows as from `scores.differences`.
+    """
+    others = [name for name in seen.iou if name != reference]
+    iou = {DEFAULT: seen.iou[reference]} | {name: seen.iou[name] for name in others}
+    rho = correlation_differences(dict.fromkeys(iou, chosen), iou, pictures, seed=seed)
+    table = pd.concat([differences(seen.outcomes, reference, seed=seed), rho], ignore_index=True)
+    return table[table.variant.isin(others)]
+
+
+def cases(seen: Seen, samples: Sequence[Sample]) -> list[tuple]:
+    """Returns what `plotting.grounding_grid` draws: each sample under each kind of input, named."""
+    row = {name: group.set_index("sample_id") for name, group in seen.outcomes.groupby("variant", sort=False)}
+    return [
+        (sample.image, f"{name.split(': ')[1]}: {sample.expression}", np.array(sample.box),
+         np.array(rows.box[sample.sample_id]), rows.box_iou[sample.sample_id])
+        for sample in samples for name, rows in row.items()
+    ]  # fmt: skip
 
 
 def queries(lvlm: Lvlm) -> dict[str, Lvlm]:

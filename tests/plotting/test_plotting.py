@@ -67,8 +67,8 @@ def test_effects_stand_in_their_row_with_their_interval_and_group():
     assert [text.get_text() for text in left.get_yticklabels()] == ["b", "a"]
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["x", "y"]
     assert right.get_xlabel() == "difference in RES" and left.get_xlim() == right.get_xlim()
-    filled = [line.get_ydata().tolist() for line in left.get_lines() if line.get_markerfacecolor() != "white"]
-    assert [1] in filled and [0] not in filled  # a survives, b does not
+    filled = [list(line.get_ydata()) for line in left.get_lines() if line.get_markerfacecolor() != "white"]
+    assert [0] in filled and [1] not in filled  # a survives, b does not
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xarray as xr
-import zarr
 from hypothesis import given
 from hypothesis import strategies as st
 from made_up_profile import made_up
@@ -17,7 +16,6 @@ from scipy.stats import spearmanr
 from locheads.data.samples import Sample
 from locheads.errors import LocheadsError
 from locheads.method.selection import Head
-from locheads.profiling.store import read_profile
 from locheads.studies.across_models import (
     NAMED_DEPTHS,
     compared,
@@ -110,24 +108,6 @@ def test_shares_of_two_models_sum_to_one_and_agree_when_swapped(pairs: list[tupl
 def test_one_model_alone_has_nothing_to_compare() -> None:
     table = shared_misses({"a": np.array([1.0, 0.0])}, np.arange(2))
     assert table.empty and "phi" in table
-
-
-def test_a_finished_store_is_read_and_others_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(LocheadsError, match="nowhere: not a profile"):
-        read_profile(tmp_path / "nowhere")
-    store = tmp_path / "store"
-    made_up(samples=4).to_zarr(store, consolidated=False)
-    with pytest.raises(LocheadsError, match="not a profile"):
-        read_profile(store)
-    done = zarr.open_group(store, mode="r+").create_array(
-        "done", data=np.array([True, True, False, True]), dimension_names=["sample"]
-    )
-    with pytest.raises(LocheadsError, match="3 of 4 samples done"):
-        read_profile(store)
-    done[:] = True
-    stored = read_profile(store)
-    assert stored.attrs["model"] == "made-up" and "done" not in stored
-    np.testing.assert_array_equal(stored.iou, made_up(samples=4).iou)
 
 
 def seen(image: str, box: tuple[float, float, float, float] | None) -> Sample:

@@ -40,7 +40,7 @@ def test_varied_is_the_model_loaded_otherwise(lvlm):
 def test_what_stands_after_matters_to_the_last_token_only(lvlm, samples):
     plain, after, last = (
         next(iter(maps_of(model, samples[:1])))
-        for model in (lvlm, varied(lvlm, AFTER), varied(lvlm, AFTER, query="last"))
+        for model in (varied(lvlm, "plain"), varied(lvlm, AFTER), varied(lvlm, AFTER, query="last"))
     )
     np.testing.assert_allclose(after, plain, atol=1e-6)
     assert np.abs(last - plain).max() > 1e-3
@@ -55,7 +55,7 @@ def test_prompts_with_unknown_words_are_refused_by_name(lvlm, samples):
         "before": "one {image}\n{expression}",
     }
     taken, refused = prompted(lvlm, prompts, samples[0], last=["after"])
-    assert list(taken) == ["after", "before"] and list(refused) == ["release", "chat"]
+    assert list(taken) == ["plain", "after", "before"] and list(refused) == ["release", "chat"]
     assert "does not know the word 'You'" in refused["release"] and "no chat template" in refused["chat"]
     assert taken["after"].query == "last" and taken["before"].query == "period"
 
