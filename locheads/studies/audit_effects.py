@@ -10,6 +10,7 @@ from jaxtyping import Float, Shaped
 from scipy import stats
 
 from locheads.evaluation.intervals import (
+    RESAMPLES,
     corrected,
     expected_by_chance,
     p_value,
@@ -37,7 +38,7 @@ def correlation_differences(
     iou: Mapping[str, Float[np.ndarray, "other layer head"]],
     pictures: tuple[Shaped[np.ndarray, " sample"], Shaped[np.ndarray, " other"]],
     least: float = 0.01,
-    resamples: int = 500,
+    resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> pd.DataFrame:
     """Returns the change of Spearman's ρ (selection frequency against mean IoU over heads) by each reading.
@@ -50,7 +51,7 @@ def correlation_differences(
         iou: IoU of every head on other samples, by reading; where a reading is missing, that of `DEFAULT`.
         pictures: The picture of each sample of `chosen`, and of each sample of `iou`.
         least: The least selection frequency, in [0, 1], as in figure 12.
-        resamples: How often the pictures are drawn.
+        resamples: How often the pictures are drawn; many comparisons need many for a small enough `p`.
         seed: Of the draws.
 
     Returns:
