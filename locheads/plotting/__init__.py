@@ -15,6 +15,7 @@ from locheads.plotting.heads import (
     threshold_curve,
     trial_frequencies,
 )
+from locheads.plotting.levels import number_by_level
 from locheads.plotting.models import iou_panels, rank_and_depth
 from locheads.plotting.scores import effect_dots, gain_lines, recall_curves, score_bars, score_lines
 from locheads.plotting.steps import average_beside_heads, entropy_steps, grounding_steps
@@ -33,6 +34,7 @@ __all__ = [
     "head_maps",
     "iou_against_frequency",
     "iou_panels",
+    "number_by_level",
     "overlay",
     "rank_and_depth",
     "recall_curves",
