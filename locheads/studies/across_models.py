@@ -178,7 +178,7 @@ def overrated(one: Compared, most: int = 3) -> tuple[Head, ...]:
 
 
 def out_of_line(found: Mapping[str, Compared], alike: Mapping[str, PerHead]) -> pd.DataFrame:
-    """Returns the localization heads of each model, and the heads that are chosen more often than they overlap.
+    """Returns the localization heads of each model, and those that are chosen too often.
 
     Args:
         found: By model.

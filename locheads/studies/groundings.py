@@ -1,4 +1,4 @@
-"""Grounds single expressions and whole splits, and describes the boxes: which to show, and what goes wrong."""
+"""Grounds single expressions and whole splits, and describes the boxes."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ def by_wording(outcomes: pd.DataFrame, samples: Mapping[str, Sample]) -> pd.Data
 
 
 def extremes(outcomes: pd.DataFrame, samples: Mapping[str, Sample], most: int = 4) -> list[Case]:
-    """Returns the `most` best and the `most` worst boxes, best first among the best, worst first after them."""
+    """Returns the `most` best and the `most` worst boxes, in this order."""
     order = outcomes.sort_values("box_iou", kind="stable")
     return [
         (

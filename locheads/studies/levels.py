@@ -1,4 +1,4 @@
-"""Grounds with so many heads at so many levels of the pseudo-mask, and chooses the best pair on training data."""
+"""Grounds with so many heads at so many levels of the pseudo-mask, and chooses among them."""
 
 from __future__ import annotations
 

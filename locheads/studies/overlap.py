@@ -1,4 +1,4 @@
-"""Measures what single heads overlap with: the object that is meant, or a rival object of the same picture."""
+"""Measures what single heads overlap with: the object that is meant, or a rival of it."""
 
 from __future__ import annotations
 
