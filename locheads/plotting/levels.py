@@ -14,7 +14,7 @@ from locheads.plotting.style import PALETTE
 def number_by_level(tables: Mapping[str, pd.DataFrame], best: pd.DataFrame) -> Figure:
     """Draws REC Acc@0.5 over the number of heads: one panel per set of expressions, one line per level.
 
-    The panels share their axes. A star marks the number that is best on training expressions, at each level.
+    The panels share their axes. A ring marks the number that is best on training expressions, at each level.
 
     Args:
         tables: From `studies.levels.number_by_level` by the name of the expressions.
@@ -28,8 +28,8 @@ def number_by_level(tables: Mapping[str, pd.DataFrame], best: pd.DataFrame) -> F
             color, marker = PALETTE[number + 2], "osD^"[number % 4]
             axes.fill_between(some.k, some.low, some.high, color=color, alpha=0.15, linewidth=0)
             axes.plot(some.k, some.value, marker + "-", color=color, markersize=4)
-            star = some[some.k == best.k[level]]
-            axes.plot(star.k, star.value, "*", color=color, markersize=15, markeredgecolor="black")
+            chosen = some[some.k == best.k[level]]
+            axes.plot(chosen.k, chosen.value, "o", color="none", markeredgecolor="black", markersize=13)
             last = some.iloc[-1]
             axes.annotate(f"{level:g} × mean", (last.k, last.value), (6, 0), textcoords="offset points",
                           va="center", color=color)  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import permutations
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,7 @@ from locheads.evaluation.intervals import mean_interval
 from locheads.method.grounding import iou_per_head
 from locheads.method.selection import Head, Selection
 from locheads.model.lvlm import Lvlm, coverage_of
+from locheads.studies.across_models import Compared
 
 Group = Bool[np.ndarray, "layer head"]
 
@@ -101,3 +103,26 @@ def best_by_iou(profiled: xr.Dataset, k: int = 3, skipped_layers: int = 2) -> tu
     iou[:skipped_layers] = -np.inf
     order = np.argsort(-iou, axis=None, kind="stable")[:k]
     return tuple(Head(*map(int, np.unravel_index(at, iou.shape))) for at in order)
+
+
+def summary(one: Compared, table: pd.DataFrame, rivals: pd.DataFrame, held_out: int) -> dict[str, Any]:
+    """Returns the numbers of selection frequency and IoU, ready for `save_results`.
+
+    Args:
+        one: The heads with their ρ.
+        table: From `group_means` of `groups_of`.
+        rivals: From `rival_iou` of the localization heads.
+        held_out: On how many expressions the IoU was measured.
+    """
+    rho = {
+        "spearman_rho": one.correlation.rho,
+        "spearman_p": one.correlation.p_value,
+        "spearman_ci_low": one.correlation.low,
+        "spearman_ci_high": one.correlation.high,
+    }
+    means = dict(zip(("selected", "passing", "all"), table["mean IoU [%]"] / 100, strict=True))
+    values = rho | {f"mean_iou_{name}": mean for name, mean in means.items()}
+    values["mean_iou_selected_meant"] = rivals["meant [%]"].mean() / 100
+    values["mean_iou_selected_rival"] = rivals["rival [%]"].mean() / 100
+    defined = {name: float(value) if np.isfinite(value) else None for name, value in values.items()}
+    return defined | {"n_heads": one.correlation.n, "samples": one.samples, "held_out_samples": held_out}
