@@ -20,6 +20,7 @@ from locheads.plotting.heads import (
     iou_against_frequency,
     threshold_curve,
 )
+from locheads.plotting.levels import number_by_level
 from locheads.plotting.models import iou_panels, rank_and_depth
 from locheads.plotting.scores import effect_dots, gain_lines, recall_curves, score_bars, score_lines
 from locheads.plotting.steps import average_beside_heads, entropy_steps, grounding_steps
@@ -40,6 +41,7 @@ __all__ = [
     "iou_against_frequency",
     "iou_panels",
     "level_lines",
+    "number_by_level",
     "overlay",
     "rank_and_depth",
     "recall_curves",

@@ -36,9 +36,9 @@ def threshold_curve(threshold: Threshold) -> Figure:
 
 
 def frequency_bars(
-    frequency: Float[np.ndarray, "layer head"], chosen: Sequence[Head], most: int = 20
+    frequency: Float[np.ndarray, "layer head"], chosen: Sequence[Head], most: int = 20, kept: int = 10
 ) -> Figure:
-    """Draws the selection frequency of the `most` frequent heads; the chosen ones are highlighted."""
+    """Draws the selection frequency of the `most` frequent heads; the localization heads are orange."""
     order = [
         Head(*divmod(int(i), frequency.shape[1])) for i in np.argsort(-frequency, axis=None, kind="stable")
     ]
@@ -46,18 +46,25 @@ def frequency_bars(
     figure, axes = plt.subplots(figsize=(8, 3.4))
     colors = [FOUND if head in chosen else MUTED for head in shown]
     axes.bar([str(head) for head in shown], [100 * frequency[head] for head in shown], color=colors)
-    axes.set(ylabel="selection frequency [%]", title="How often a head is among the ten of lowest entropy")
+    axes.set(
+        ylabel="selection frequency [%]", title=f"How often a head is among the {kept} of lowest entropy"
+    )
     axes.tick_params(axis="x", rotation=90)
     return figure
 
 
-def head_heatmap(
-    values: Float[np.ndarray, "layer head"], label: str, chosen: Sequence[Head], scale: float = 1.0
-) -> Figure:
-    """Draws one value per head, layers as rows and heads as columns; the chosen heads are framed."""
-    figure, axes = plt.subplots(figsize=(6.4, 5))
-    sns.heatmap(scale * values, cmap="viridis", annot=values.size <= 128, fmt=".2f" if scale == 1 else ".0f",
-                annot_kws={"size": 8}, cbar_kws={"label": label}, ax=axes)  # fmt: skip
+def head_heatmap(values: Float[np.ndarray, "layer head"], label: str, chosen: Sequence[Head]) -> Figure:
+    """Draws one value per head in per cent, layers as rows and heads as columns; the chosen heads are framed.
+
+    Args:
+        values: In [0, 1].
+        label: Name of the value, with unit.
+        chosen: The localization heads.
+    """
+    layers, heads = values.shape
+    figure, axes = plt.subplots(figsize=(max(5.5, 1.6 + 0.46 * heads), max(4.0, 0.9 + 0.34 * layers)))
+    sns.heatmap(100 * values, cmap="viridis", annot=values.size <= 256, fmt=".0f", annot_kws={"size": 8},
+                cbar_kws={"label": label}, ax=axes)  # fmt: skip
     for layer, head in chosen:
         axes.add_patch(Rectangle((head, layer), 1, 1, fill=False, edgecolor=FOUND, linewidth=3))
     axes.set(xlabel="head", ylabel="layer")
@@ -89,14 +96,19 @@ def iou_against_frequency(
     figure, axes = plt.subplots(figsize=(6.4, 4.4))
     iou_scatter(axes, frequency, iou, chosen, correlation)
     top_down = sorted(np.flatnonzero(chosen).tolist(), key=lambda i: -iou[i])
-    for rank, i in enumerate(top_down):  # labels fanned out, as these points are often close together
-        offset = (30, 14 * (len(top_down) / 2 - 0.5 - rank))
-        at = (100 * frequency[i], iou[i])
-        axes.annotate(names[i], at, xytext=offset, textcoords="offset points", ha="left", va="center")
-    axes.set_ylabel("mean IoU with the object")
+    for rank, i in enumerate(top_down):  # labels fanned out, with leader lines: these points often touch
+        offset = (40, 20 * (len(top_down) / 2 - 0.5 - rank))
+        axes.annotate(
+            names[i],
+            (100 * frequency[i], 100 * iou[i]),
+            xytext=offset,
+            textcoords="offset points",
+            va="center",
+            arrowprops={"arrowstyle": "-", "color": MUTED, "linewidth": 1, "shrinkB": 4},
+        )
     axes.margins(x=0.2, y=0.1)
-    axes.set(xlim=(0, None), ylim=(0, None))
-    axes.legend(frameon=False)
+    axes.set(ylabel="mean IoU with the object [%]", xlim=(0, None), ylim=(0, None))
+    axes.legend(frameon=False, loc="lower right")
     return figure
 
 
@@ -108,8 +120,10 @@ def iou_scatter(
     correlation: Correlation,
 ) -> None:
     """Draws the points of the scatter, with ρ and its interval as the title."""
-    axes.scatter(100 * frequency[~chosen], iou[~chosen], color=TRUE, label="other heads")
-    axes.scatter(100 * frequency[chosen], iou[chosen], color=FOUND, marker="D", label="localization heads")
+    axes.scatter(100 * frequency[~chosen], 100 * iou[~chosen], color=TRUE, label="other heads")
+    axes.scatter(
+        100 * frequency[chosen], 100 * iou[chosen], color=FOUND, marker="D", label="localization heads"
+    )
     interval = f"[{correlation.low:.2f}, {correlation.high:.2f}]"
     axes.set_title(f"Spearman ρ = {correlation.rho:.2f} {interval}, {correlation.n} heads", fontsize=12)
     axes.set(xlabel="selection frequency [%]", ylim=(0, None))
