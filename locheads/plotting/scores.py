@@ -151,20 +151,20 @@ def gain_lines(
 
 
 def recall_curves(ious: Mapping[str, Float[np.ndarray, " n"]], marked: float | None = None) -> Figure:
-    """Draws the share of samples whose IoU reaches each threshold; the area under a curve is the mean IoU.
+    """Draws how many samples reach each IoU threshold, in per cent; the area under a curve is the mean IoU.
 
     Args:
-        ious: Name → IoUs, one curve each.
+        ious: Name → IoUs, one curve each, that of the localization heads first.
         marked: A threshold marked by a line.
     """
     figure, axes = plt.subplots(figsize=(6.4, 3.6))
     for number, (name, values) in enumerate(ious.items()):
         ordered = np.concatenate([[0.0], np.sort(values), [1.0]])
-        share = np.concatenate([[1.0], 1 - np.arange(len(values)) / len(values), [0.0]])
-        style = ("-", "--", "-.", ":")[number % 4]
-        axes.step(ordered, share, where="pre", linestyle=style, color=PALETTE[number], label=name)
+        share = 100 * np.concatenate([[1.0], 1 - np.arange(len(values)) / len(values), [0.0]])
+        style, color = ("-", "--", "-.", ":")[number % 4], (FOUND, TRUE, *PALETTE[2:])[number]
+        axes.step(ordered, share, where="pre", linestyle=style, color=color, label=name)
     if marked is not None:
         axes.axvline(marked, color=MUTED, linestyle=":")
-    axes.set(xlabel="IoU threshold", ylabel="share of samples that reach it", xlim=(0, 1), ylim=(0, 1.02))
+    axes.set(xlabel="IoU threshold", ylabel="samples that reach it [%]", xlim=(0, 1), ylim=(0, 102))
     axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
     return figure

@@ -9,6 +9,7 @@ import numpy as np
 import seaborn as sns
 from IPython.core.getipython import get_ipython
 from jaxtyping import Bool, Float
+from matplotlib import patheffects
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 from matplotlib_inline.backend_inline import set_matplotlib_formats
@@ -38,11 +39,11 @@ def draw_mask(axes: Axes, mask: Bool[np.ndarray, "height width"], color: tuple[f
 
 
 def draw_box(axes: Axes, box: Boxed, color: tuple[float, ...], style: str = "-") -> None:
-    """Draws the frame of a box: xyxy in pixels of the image on these axes."""
+    """Draws the frame of a box, outlined in white: xyxy in pixels of the image on these axes."""
     x0, y0, x1, y1 = box
-    axes.add_patch(
-        Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, edgecolor=color, linewidth=2.5, linestyle=style)
-    )
+    frame = Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, edgecolor=color, linewidth=2.5, linestyle=style)
+    frame.set_path_effects([patheffects.withStroke(linewidth=4.5, foreground="white")])
+    axes.add_patch(frame)
 
 
 def wrapped(text: str, width: int = 30) -> str:
