@@ -40,9 +40,7 @@ def group_bars(table: pd.DataFrame, series: str, label: str) -> Figure:
     return figure
 
 
-def draw_bars(
-    axes: Axes, x: np.ndarray, table: pd.DataFrame, width: float, color: tuple[float, ...]
-) -> None:
+def draw_bars(axes: Axes, x: np.ndarray, table: pd.DataFrame, width: float, color: tuple[float, ...]) -> None:
     """Draws bars in per cent with their intervals; those of fewer than `FEW` samples are hatched."""
     value, low, high = (100 * table[name].to_numpy(float) for name in ("value", "low", "high"))
     ends = np.maximum([value - low, high - value], 0)

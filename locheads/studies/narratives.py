@@ -50,7 +50,7 @@ def ground_phrases(
     lvlm: Lvlm, segmenter: Segmenter, phrases: Sequence[Sample], ways: Mapping[str, Variant],
     batch: int = BATCH,
 ) -> pd.DataFrame:  # fmt: skip
-    """Returns the rows of `evaluate_variants` with `covered`: how much of the phrase's mask the box covers."""
+    """Returns the rows of `evaluate_variants` with `covered`: the share of the mask in the box."""
     outcomes = evaluate_variants(lvlm, segmenter, phrases, maps_of(lvlm, phrases, batch), ways)
     by_id = {one.sample_id: one for one in phrases}
     return outcomes.assign(covered=[_covered(by_id[row.sample_id], row.box) for row in outcomes.itertuples()])
