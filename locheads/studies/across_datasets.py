@@ -170,6 +170,15 @@ def by_style(agreement: pd.DataFrame) -> pd.DataFrame:
     return pairs.agg(pairs="size", least="min", mean="mean", largest="max")
 
 
+def style_numbers(styles: pd.DataFrame) -> dict[str, float]:
+    """Returns the least and largest ρ of each kind of pair, named for saving."""
+    return {
+        f"rho_{end}_{pair}".replace(" ", "_"): float(row[end])
+        for pair, row in styles.iterrows()
+        for end in ("least", "largest")
+    }
+
+
 def mirrored(agreement: pd.DataFrame) -> pd.DataFrame:
     """Returns ρ of each ordered pair, with the columns of a transfer matrix: `found`, `used`, `value`."""
     matrix = agreement.rename(columns={"first": "found", "second": "used", "rho": "value"})
@@ -212,6 +221,21 @@ class Costs:
                 difference = _points(row.gain, row.gain_low, row.gain_high)
                 lines.append(f"{word} pair: {row.found} used on {row.used}, {difference}")
         return "\n".join(lines)
+
+    def numbers(self) -> dict[str, float | int | None]:
+        """Returns the named numbers to save; costs are differences with the sign turned."""
+        least = self.foreign.loc[self.foreign.gain.idxmin()] if len(self.foreign) else None
+        return {
+            "pairs_of_sets": len(self.foreign),
+            "pairs_that_survive": int(self.foreign.survives.sum()),
+            "mean_cost_of_foreign_heads": -self.foreign_mean if len(self.foreign) else None,
+            "mean_cost_of_random_heads": -self.random_mean,
+            "mean_cost_of_random_heads_low": -self.random_interval.high,
+            "mean_cost_of_random_heads_high": -self.random_interval.low,
+            "mean_cost_of_foreign_heads_low": -self.foreign_interval.high if len(self.foreign) else None,
+            "mean_cost_of_foreign_heads_high": -self.foreign_interval.low if len(self.foreign) else None,
+            "largest_cost_of_foreign_heads": None if least is None else -float(least.gain),
+        }
 
 
 def _points(value: float, low: float, high: float) -> str:
