@@ -257,3 +257,9 @@ def hull_table(table: pd.DataFrame) -> pd.DataFrame:
     means = table.groupby("shape", observed=True)[["solidity", "true_box_iou", "mask_iou"]].mean() * 100
     means.columns = ["hull of the true mask", "mask from the true box", "mask from the heads' box"]
     return means.assign(samples=table["shape"].value_counts())
+
+
+def in_percent(table: pd.DataFrame) -> pd.DataFrame:
+    """Returns `rates` with `value`, `low` and `high` in %."""
+    columns = ["value", "low", "high"]
+    return table.assign(**100 * table[columns])
