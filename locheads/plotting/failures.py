@@ -10,9 +10,10 @@ import pandas as pd
 import seaborn as sns
 from jaxtyping import Bool, Float
 from matplotlib.figure import Figure
-from matplotlib.patches import Polygon
+from matplotlib.patches import Patch, Polygon
 from PIL import Image
 
+from locheads.plotting.groups import FEW, HATCH, draw_bars, few_samples
 from locheads.plotting.style import FOUND, MUTED, PALETTE, TRUE, draw_box, draw_mask, draw_picture, wrapped
 from locheads.studies.failures import KINDS, hull
 
@@ -20,28 +21,38 @@ KIND_COLOURS = dict(zip(KINDS, (PALETTE[2], PALETTE[1], PALETTE[4], MUTED), stri
 
 
 def transfer_matrix(
-    table: pd.DataFrame, label: str, axes: tuple[str, str] = ("found on", "used on")
+    table: pd.DataFrame, label: str, axes: tuple[str, str] = ("found on", "used on"), percent: bool = True
 ) -> Figure:
     """Draws the transfer matrix: data sets that heads were found on (rows) against those used on (columns).
 
     Args:
-        table: Columns `found`, `used`, `value`, `low`, `high`, in the order of the figure.
-        label: Name of the value.
+        table: Columns `found`, `used`, `value`, `low`, `high`, in the order of the figure; a cell whose
+            `survives`, if there is such a column, is true gets a star.
+        label: Name of the value, with unit.
         axes: Titles of the rows and of the columns.
+        percent: Whether to print values in [0, 1] in per cent.
     """
+    scale, digits = (100, 0) if percent else (1, 2)
     down, across = axes
     found, used = table.found.unique(), table.used.unique()
     value, low, high = (
-        table.pivot(index="found", columns="used", values=name).loc[found, used].to_numpy()
+        scale * table.pivot(index="found", columns="used", values=name).loc[found, used].to_numpy()
         for name in ("value", "low", "high")
     )
+    stars = np.zeros(value.shape, bool)
+    if "survives" in table:
+        kept = table.pivot(index="found", columns="used", values="survives").loc[found, used]
+        stars = (kept == True).to_numpy()  # noqa: E712 - where there was no comparison the value is NaN
     words = [
-        [f"{v:.2f}\n[{a:.2f}, {b:.2f}]" for v, a, b in zip(*row, strict=True)]
-        for row in zip(value, low, high, strict=True)
+        [
+            f"{v:.{digits}f}{'*' if star else ''}\n[{a:.{digits}f}, {b:.{digits}f}]"
+            for v, a, b, star in zip(*row, strict=True)
+        ]
+        for row in zip(value, low, high, stars, strict=True)
     ]
     figure, panel = plt.subplots(figsize=(2 + 1.3 * len(used), 1.2 + 0.7 * len(found)))
     sns.heatmap(
-        value, vmin=0, vmax=1, cmap="viridis", annot=np.array(words), fmt="", annot_kws={"size": 9},
+        value, vmin=0, vmax=scale, cmap="viridis", annot=np.array(words), fmt="", annot_kws={"size": 9},
         xticklabels=used, yticklabels=found, cbar_kws={"label": label}, ax=panel,
     )  # fmt: skip
     panel.set(xlabel=across, ylabel=down)
@@ -50,11 +61,13 @@ def transfer_matrix(
 
 
 def rate_panels(panels: Mapping[str, pd.DataFrame], label: str, columns: int = 3) -> Figure:
-    """Draws rates per group with their intervals and numbers of samples, one panel per question.
+    """Draws rates per group in per cent, with intervals and numbers of samples, one panel per question.
+
+    Bars of fewer than 20 samples are hatched.
 
     Args:
-        panels: Title → rates, as from `failures.rates`.
-        label: Name of the rates, which are in [0, 1].
+        panels: Title → rates in [0, 1], as from `failures.rates`.
+        label: Name of the rates, with unit.
         columns: Panels per row.
     """
     rows = -(-len(panels) // columns)
@@ -64,19 +77,22 @@ def rate_panels(panels: Mapping[str, pd.DataFrame], label: str, columns: int = 3
     for axes in grid.flat[len(panels) :]:
         axes.axis("off")
     for axes, (title, table) in zip(grid.flat, panels.items(), strict=False):
-        bars = table.value - table.low, table.high - table.value
-        axes.bar(range(len(table)), table.value, 0.7, yerr=bars, color=TRUE, ecolor="black", capsize=3)
+        draw_bars(axes, np.arange(len(table)), table, 0.7, FOUND)
         ticks = [f"{group}\nn = {n}" for group, n in zip(table.index, table.samples, strict=True)]
         axes.set_xticks(range(len(table)), ticks, fontsize=9)
         axes.set_title(title, fontsize=10)
-        axes.set_ylim(0, 1)
+        axes.set_ylim(0, 100)
     for axes in grid[:, 0]:
         axes.set_ylabel(label)
+    if small := few_samples(pd.concat([table.samples for table in panels.values()])):
+        figure.legend(handles=small, loc="outside lower right", frameon=False)
     return figure
 
 
 def kind_bars(shares: pd.DataFrame, counts: Sequence[int], label: str) -> Figure:
-    """Draws the kinds of boxes of each group as stacked bars.
+    """Draws the kinds of boxes of each group as stacked bars in per cent.
+
+    Bars of fewer than 20 samples are hatched.
 
     Args:
         shares: One row per group, one column per kind in `failures.KINDS`, in [0, 1].
@@ -87,13 +103,17 @@ def kind_bars(shares: pd.DataFrame, counts: Sequence[int], label: str) -> Figure
     figure, axes = plt.subplots(figsize=(7, 3.4))
     base = np.zeros(len(shares))
     for kind in KINDS:
-        height = shares[kind].to_numpy()
-        axes.bar(range(len(shares)), height, 0.6, base, color=KIND_COLOURS[kind], edgecolor="white",
-                 label=meant[kind])  # fmt: skip
+        height = 100 * shares[kind].to_numpy()
+        bars = axes.bar(range(len(shares)), height, 0.6, base, color=KIND_COLOURS[kind], edgecolor="white")
+        for bar, samples in zip(bars, counts, strict=True):
+            bar.set_hatch(HATCH if samples < FEW else "")
         base += height
     axes.set_xticks(range(len(shares)), [f"{g}\nn = {n}" for g, n in zip(shares.index, counts, strict=True)])
-    axes.set(xlabel=label, ylabel="share of the boxes", ylim=(0, 1))
-    axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+    axes.set(xlabel=label, ylabel="share of the boxes [%]", ylim=(0, 100))
+    names = [meant[kind] for kind in KINDS]
+    handles = [Patch(color=KIND_COLOURS[kind]) for kind in KINDS] + few_samples(pd.Series(counts))
+    names = [*names, f"fewer than {FEW} samples"][: len(handles)]
+    axes.legend(handles, names, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
     return figure
 
 

@@ -14,15 +14,24 @@ import pandas as pd
 import xarray as xr
 from jaxtyping import Float, Shaped
 
+from locheads import paper
 from locheads.data.samples import Sample
 from locheads.evaluation.evaluate import Variant, stored_maps
-from locheads.evaluation.intervals import p_value, percentiles, resampled_ratios
-from locheads.evaluation.metrics import box_iou, spearman
+from locheads.evaluation.intervals import (
+    corrected,
+    expected_by_chance,
+    p_value,
+    percentiles,
+    resampled_ratios,
+)
+from locheads.evaluation.metrics import Interval, box_iou, spearman
 from locheads.method.selection import Head, Selection, selection_frequency
 from locheads.model.lvlm import Lvlm
 
 RANDOM = "random"
 """Name of the baseline: random heads that pass τ."""
+REASONING = "reasonseg"
+"""The style of implicit queries; the other sets refer to an object by what is seen of it."""
 
 
 @dataclass(frozen=True)
@@ -127,3 +136,158 @@ def frequency_agreement(selections: Mapping[str, Selection], seed: int = 0) -> p
                 | {"low": found.low, "high": found.high, "heads": found.n}
             )
     return pd.DataFrame(rows)
+
+
+def found_heads(selections: Mapping[str, Selection], expressions: Mapping[str, int]) -> pd.DataFrame:
+    """Returns what each set found: expressions, τ, heads that pass, and its heads with their frequency."""
+    rows = {
+        name: {
+            "expressions": expressions[name],
+            "threshold τ [%]": 100 * one.threshold.value,
+            "heads that pass": int(one.passing.sum()),
+            "heads found": ", ".join(f"{head} ({one.frequency[head]:.0%})" for head in one.heads),
+        }
+        for name, one in selections.items()
+    }
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("found on")
+
+
+def by_style(agreement: pd.DataFrame) -> pd.DataFrame:
+    """Summarises ρ between the frequencies of halves of one set, of sets alike in style, and across styles.
+
+    Args:
+        agreement: From `frequency_agreement`.
+
+    Returns:
+        By kind of pair: `pairs`, and the least, mean and largest `rho`. Only ReasonSeg is of another style.
+    """
+    same = agreement["first"] == agreement["second"]
+    across = (agreement["first"] == REASONING) ^ (agreement["second"] == REASONING)
+    names = np.select(
+        [same, across], ["halves of one set", "implicit against referring"], "two referring sets"
+    )
+    pairs = agreement.assign(pair=names).groupby("pair", sort=False).rho
+    return pairs.agg(pairs="size", least="min", mean="mean", largest="max")
+
+
+def style_numbers(styles: pd.DataFrame) -> dict[str, float]:
+    """Returns the least and largest ρ of each kind of pair, named for saving."""
+    return {
+        f"rho_{end}_{pair}".replace(" ", "_"): float(row[end])
+        for pair, row in styles.iterrows()
+        for end in ("least", "largest")
+    }
+
+
+def mirrored(agreement: pd.DataFrame) -> pd.DataFrame:
+    """Returns ρ of each ordered pair, with the columns of a transfer matrix: `found`, `used`, `value`."""
+    matrix = agreement.rename(columns={"first": "found", "second": "used", "rho": "value"})
+    other = matrix[matrix.found != matrix.used].rename(columns={"found": "used", "used": "found"})
+    return pd.concat([matrix, other], ignore_index=True)
+
+
+@dataclass(frozen=True, eq=False)
+class Costs:
+    """What heads of another set, and random heads, change against a set's own heads.
+
+    Attributes:
+        foreign: Rows of `transfer` for two different sets, with `survives` (Holm's correction over them).
+        foreign_mean, random_mean: Mean differences over all pairs, in [-1, 1].
+        foreign_interval, random_interval: 95 % intervals of these means, over pictures and draws.
+    """
+
+    foreign: pd.DataFrame
+    foreign_mean: float
+    foreign_interval: Interval
+    random_mean: float
+    random_interval: Interval
+
+    def __str__(self) -> str:
+        some, alone = self.foreign, (self.foreign["gain_low"] > 0) | (self.foreign["gain_high"] < 0)
+        lines = [
+            f"{len(some)} pairs of sets; by chance {expected_by_chance(len(some)):.1f} would stand out; "
+            f"{alone.sum()} do, {some.survives.sum()} survive Holm's correction"
+        ]
+        for what, mean, ends in (
+            ("heads of another set", self.foreign_mean, self.foreign_interval),
+            ("random heads that pass τ", self.random_mean, self.random_interval),
+        ):
+            lines.append(f"{what}: mean difference {_points(mean, ends.low, ends.high)}")
+        if len(some):
+            for word, row in (
+                ("worst", some.loc[some.gain.idxmin()]),
+                ("best", some.loc[some.gain.idxmax()]),
+            ):
+                difference = _points(row.gain, row.gain_low, row.gain_high)
+                lines.append(f"{word} pair: {row.found} used on {row.used}, {difference}")
+        return "\n".join(lines)
+
+    def numbers(self) -> dict[str, float | int | None]:
+        """Returns the named numbers to save; costs are differences with the sign turned."""
+        least = self.foreign.loc[self.foreign.gain.idxmin()] if len(self.foreign) else None
+        return {
+            "pairs_of_sets": len(self.foreign),
+            "pairs_that_survive": int(self.foreign.survives.sum()),
+            "mean_cost_of_foreign_heads": -self.foreign_mean if len(self.foreign) else None,
+            "mean_cost_of_random_heads": -self.random_mean,
+            "mean_cost_of_random_heads_low": -self.random_interval.high,
+            "mean_cost_of_random_heads_high": -self.random_interval.low,
+            "mean_cost_of_foreign_heads_low": -self.foreign_interval.high if len(self.foreign) else None,
+            "mean_cost_of_foreign_heads_high": -self.foreign_interval.low if len(self.foreign) else None,
+            "largest_cost_of_foreign_heads": None if least is None else -float(least.gain),
+        }
+
+
+def _points(value: float, low: float, high: float) -> str:
+    return f"{100 * value:+.1f} points [{100 * low:+.1f}, {100 * high:+.1f}]"
+
+
+def costs(used_on: Mapping[str, Hits], table: pd.DataFrame, seed: int = 0) -> Costs:
+    """Compares foreign and random heads with a set's own, pair by pair and on average.
+
+    Args:
+        used_on: `hits` by data set, with those of `RANDOM` heads.
+        table: `transfer` of the same.
+        seed: Of the bootstrap; the pictures of each set are resampled independently.
+    """
+    foreign = table[(table.found != table.used) & (table.found != RANDOM)].assign(metric="rec_acc50")
+    means = {}
+    for kind in (False, True):
+        gains, values = [], []
+        for number, (used, outcome) in enumerate(used_on.items()):
+            own = resampled_ratios(outcome.parts(used), outcome.pictures, seed=seed + number)
+            for found in (name for name in outcome.right if name != used and (name == RANDOM) is kind):
+                other = resampled_ratios(outcome.parts(found), outcome.pictures, seed=seed + number)
+                gains.append(other - own)
+                values.append(outcome.right[found].mean() - outcome.right[used].mean())
+        interval = percentiles(np.mean(gains, axis=0)) if gains else Interval(np.nan, np.nan)
+        means[kind] = (float(np.mean(values)) if values else float("nan"), interval)
+    return Costs(corrected(foreign).drop(columns="metric"), *means[False], *means[True])
+
+
+def mean_cost(foreign: pd.DataFrame) -> pd.DataFrame:
+    """Returns mean differences in points: of foreign heads used on a set, and of its heads used elsewhere."""
+    by = {"foreign heads used on it": "used", "its heads used elsewhere": "found"}
+    return pd.DataFrame({name: 100 * foreign.groupby(key).gain.mean() for name, key in by.items()})
+
+
+def beside_the_paper(table: pd.DataFrame, first: str, name: str) -> pd.DataFrame:
+    """Returns Acc@0.5 in % of heads found on the first set, the paper's and here, and of the own heads.
+
+    Args:
+        table: From `transfer`.
+        first: The set on which the heads were found.
+        name: Of this model.
+    """
+    values = 100 * table.set_index(["found", "used"]).value
+    rows = {
+        used: {
+            f"paper, LLaVA-1.5-7B, found on {first}": np.nan
+            if used == REASONING
+            else paper.reported("rec", "LLaVA-1.5-7B", used, "val").value,
+            f"{name}, found on {first}": values[first, used],
+            "own heads": values[used, used],
+        }
+        for used in table.used.unique()
+    }
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("used on")
