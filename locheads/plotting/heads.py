@@ -76,7 +76,7 @@ def head_maps(
     heads: Sequence[Head],
 ) -> Figure:
     """Draws, per image and expression, the image and each head's map over it."""
-    figure, grid = plt.subplots(len(rows), 1 + len(heads), figsize=(2.4 * (1 + len(heads)), 2.6 * len(rows)))
+    figure, grid = plt.subplots(len(rows), 1 + len(heads), figsize=(1.8 * (1 + len(heads)), 2.0 * len(rows)))
     for line, (image, expression, window, maps) in zip(np.atleast_2d(grid), rows, strict=True):
         draw_picture(line[0], image, wrapped(expression))
         for axes, head, one in zip(line[1:], heads, maps, strict=True):

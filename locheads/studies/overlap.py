@@ -53,7 +53,7 @@ def group_means(
     rows = {}
     for name, members in groups.items():
         per_sample = 100 * iou[:, members].mean(axis=1)
-        interval = mean_interval(per_sample, pictures, seed=seed)
+        interval = mean_interval(per_sample, np.array(pictures), seed=seed)
         rows[name] = [int(members.sum()), per_sample.mean(), interval.low, interval.high]
     return pd.DataFrame.from_dict(rows, orient="index", columns=["heads", "mean IoU [%]", "low", "high"])
 

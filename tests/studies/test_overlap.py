@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,6 +11,7 @@ from made_up_profile import made_up
 
 from locheads.data.samples import Sample
 from locheads.method.selection import Head
+from locheads.model.lvlm import Lvlm
 from locheads.studies import overlap
 
 
@@ -38,7 +38,7 @@ def test_a_head_that_sees_the_rival_is_told_from_one_that_sees_the_object(
         maps[sample, 0, 0, 0, right] = 1.0  # the first head sees what is meant
         maps[sample, 0, 1, 0, 1 - right] = 1.0  # the second the rival
     measured = xr.Dataset({"maps": (("sample", "layer", "head", "row", "column"), maps)})
-    table = overlap.rival_iou(SimpleNamespace(), samples, measured, [Head(0, 0), Head(0, 1)])
+    table = overlap.rival_iou(object.__new__(Lvlm), samples, measured, [Head(0, 0), Head(0, 1)])
     assert table.loc["L0 H0"].tolist() == [100, 0, 2]
     assert table.loc["L0 H1"].tolist() == [0, 100, 2]
 
