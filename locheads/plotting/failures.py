@@ -17,7 +17,7 @@ from locheads.plotting.groups import FEW, HATCH, draw_bars, few_samples
 from locheads.plotting.style import FOUND, MUTED, PALETTE, TRUE, draw_box, draw_mask, draw_picture, wrapped
 from locheads.studies.failures import KINDS, hull
 
-KIND_COLOURS = dict(zip(KINDS, (PALETTE[2], PALETTE[1], PALETTE[4], MUTED), strict=True))
+KIND_COLOURS = dict(zip(KINDS, (FOUND, PALETTE[9], PALETTE[2], MUTED), strict=True))
 
 
 def transfer_matrix(
@@ -132,10 +132,10 @@ def mask_grid(
         draw_picture(axes, image, title)
         draw_mask(axes, segmented, PALETTE[4])
         axes.contour(true, [0.5], colors=[TRUE], linewidths=2)
-        axes.add_patch(Polygon(hull(true), fill=False, edgecolor=FOUND, linewidth=2, linestyle="--"))
+        axes.add_patch(Polygon(hull(true), fill=False, edgecolor=TRUE, linewidth=2, linestyle="--"))
     handles = [
         plt.Line2D([], [], color=TRUE, linewidth=2),
-        plt.Line2D([], [], color=FOUND, linestyle="--", linewidth=2),
+        plt.Line2D([], [], color=TRUE, linestyle="--", linewidth=2),
         plt.Rectangle((0, 0), 1, 1, color=(*PALETTE[4], 0.5)),
     ]
     words = ["true mask", "its convex hull", "segmenter's mask, from the true box"]

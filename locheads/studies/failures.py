@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, Real
-from PIL import Image
 from scipy import ndimage
 
 from locheads.data.samples import Box, Sample, true_mask
@@ -33,11 +32,6 @@ COUNTING = re.compile(
 KINDS = ("hit", "merged", "rival", "off")
 """What a box is: right (IoU of at least 0.5); over most of another object as well; nearer to another object
 than to the right one; or none of these, at the right object with another size or place."""
-
-
-Mask = Bool[np.ndarray, "height width"]
-BoxCase = tuple[Image.Image, str, np.ndarray, np.ndarray, np.ndarray]
-"""Picture, title, true box, found box, boxes of all objects."""
 
 
 def counts(expression: str) -> bool:
@@ -201,55 +195,6 @@ def shares_of_kinds(table: pd.DataFrame, by: str | None = None) -> pd.DataFrame:
     groups = table[by] if by else pd.Series("all", table.index)
     shares = pd.crosstab(groups, table.kind, normalize="index")
     return shares.reindex(columns=list(KINDS), fill_value=0.0)
-
-
-def box_cases(
-    samples: Sequence[Sample],
-    boxes: Real[np.ndarray, "n 4"],
-    objects: Mapping[str, Sequence[Box]],
-    kinds: Sequence[str],
-    wanted: Mapping[str, int],
-) -> list[BoxCase]:
-    """Returns the first boxes of each kind, with the boxes of all objects of the picture.
-
-    Args:
-        samples: With boxes.
-        boxes: Boxes of the heads.
-        objects: Boxes of all objects of each picture, by image id.
-        kinds: The kind of each box.
-        wanted: How many of each kind.
-    """
-    chosen = [i for kind, most in wanted.items() for i in np.flatnonzero(np.array(kinds) == kind)[:most]]
-    return [
-        (
-            samples[i].image,
-            f"{samples[i].expression} ({kinds[i]})",
-            np.array(samples[i].box, float),
-            boxes[i],
-            np.array(objects.get(samples[i].image_id, ()), float).reshape(-1, 4),
-        )
-        for i in chosen
-    ]
-
-
-def shape_cases(
-    segmenter: Segmenter, samples: Sequence[Sample], table: pd.DataFrame, places: Sequence[float]
-) -> list[tuple[Image.Image, str, Mask, Mask]]:
-    """Returns pictures by the rank of their object's solidity, with the true mask and that from the true box.
-
-    Args:
-        segmenter: Turns boxes into masks.
-        samples: With boxes and masks.
-        table: From `anatomy`, in the order of the samples.
-        places: Ranks as shares: 0 is the least solid object.
-    """
-    order = np.argsort(table.solidity.to_numpy(), kind="stable")
-    cases = []
-    for i in (int(order[round(place * (len(order) - 1))]) for place in places):
-        mask = segmenter.masks(samples[i].image, np.array([samples[i].box], float))[0]
-        ious = f"hull {100 * table.solidity[i]:.0f} %, segmenter {100 * table.true_box_iou[i]:.0f} %"
-        cases.append((samples[i].image, f"{samples[i].expression}\n{ious}", true_mask(samples[i]), mask))
-    return cases
 
 
 def hull_table(table: pd.DataFrame) -> pd.DataFrame:
