@@ -59,15 +59,19 @@ def replacing(path: Path | str) -> Iterator[Path]:
         yield partial
         os.replace(partial, path)
     except OSError as error:
-        raise (explained(error, path) or error) from error
+        raise (explained(error, path, "nothing was changed") or error) from error
     finally:
         _remove(partial)
 
 
-def explained(error: OSError, path: Path | str) -> LocheadsError | None:
-    """Turns a failed write to `path` into a message for the user; None for failures of another kind."""
+def explained(error: OSError, path: Path | str, state: str = "") -> LocheadsError | None:
+    """Turns a failed write to `path` into a message for the user; None for failures of another kind.
+
+    `state` says what became of what was there or written before: "nothing was changed".
+    """
+    state = state and f" ({state})"
     if error.errno in _FULL:
-        return LocheadsError(f"{path}: the disk is full; free some space and run again (nothing was changed)")
+        return LocheadsError(f"{path}: the disk is full; free some space and run again{state}")
     if error.errno in _FORBIDDEN:
         return LocheadsError(f"{path}: cannot write here ({error.strerror}); choose a writable folder")
     return None

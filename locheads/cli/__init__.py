@@ -31,14 +31,23 @@ app = typer.Typer(
 )
 
 
-@app.callback()
-def about(
-    version: Annotated[bool, typer.Option("--version", help="Print the version and leave.")] = False,
-) -> None:
-    """Print the version; without it, go on to the subcommand."""
-    if version:
+def _print_version(wanted: bool) -> bool:
+    if wanted:
         typer.echo(f"locheads {__version__}")
         raise typer.Exit
+    return wanted
+
+
+@app.callback()
+def about(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version and leave."
+        ),
+    ] = False,
+) -> None:
+    """Takes the options before the subcommand."""
 
 
 train_app = typer.Typer(help="Train what the repository ships weights of.", no_args_is_help=True)

@@ -43,7 +43,7 @@ def profile(
     """
     from locheads.data import read_samples
     from locheads.profiling.cluster import profile_anywhere
-    from locheads.profiling.store import kept_heads
+    from locheads.profiling.origin import kept_heads
     from locheads.run.parameters import check_ranges
     from locheads.run.study import profile_store
 

@@ -298,7 +298,8 @@ class Lvlm:
             if tokenizer.unk_token_id is not None and (row == tokenizer.unk_token_id).any():
                 known = tokenizer.get_vocab()
                 around = self.prompt.replace("{expression}", " ").split()
-                unknown = [word for word in (*expression.split(), *around) if word not in known] or ["?"]
+                words = (word.rstrip(".") for word in (*expression.split(), *around))
+                unknown = [word for word in words if word and word not in known] or ["?"]
                 raise LocheadsError(
                     f"'{expression}': the model {self.name} does not know the word '{unknown[0]}'; "
                     "its words are those of its tokenizer.json"

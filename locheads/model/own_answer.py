@@ -25,8 +25,9 @@ from locheads.model.lvlm import Lvlm
 from locheads.model.prompts import resolve_prompt
 from locheads.progress import progress
 
-QUESTION = "Give the bounding box of the region that this describes: {expression}"
-"""The default request for a box; the paper does not print its own."""
+QUESTION = "Please provide the bounding box coordinate of the region this sentence describes: {expression}"
+"""The default request for a box: that of LLaVA-1.5's training data, whose answers are fractions of the padded
+square. The paper does not print its own request."""
 
 Convention = Literal["auto", "unit", "thousand", "pixels", "place"]
 """Unit of the coordinates: `unit` 0 to 1, `thousand` 0 to 1000, `pixels`; `auto` guesses between them:

@@ -72,23 +72,18 @@ ALIASES = {
     "deepseek-vl-1.3b": "deepseek-community/deepseek-vl-1.3b-chat",
     "deepseek-vl-7b": "deepseek-community/deepseek-vl-7b-chat",
     "sharegpt4v-7b": "Lin-Chen/ShareGPT4V-7B",
+    "yi-vl-6b": "01-ai/Yi-VL-6B",
+    "internvl-6b": "OpenGVLab/InternVL-Chat-ViT-6B-Vicuna-7B",
+    "mini-gemini-2b": "YanweiLi/MGM-2B",
 }
-"""The paper's models that transformers can load, by the paper's names."""
+"""The paper's models that load by name: the paper's name → the hub's."""
 
 
 _DELTA = (
-    "was published as a difference to LLaMA's weights: merge the two with LLaVA's script and give the folder"
+    "was published as a difference to LLaMA's weights: merge the two with `locheads merge-delta`, "
+    "and give the folder"
 )
 
 
-_NOT = "is not a model of transformers: {}"
-
-
-NOT_LOADABLE = {
-    "llava-7b": _DELTA,
-    "llava-13b": _DELTA,
-    "yi-vl-6b": _NOT.format("its projector normalises between the layers"),
-    "mini-gemini-2b": _NOT.format("it mines patches with a second vision encoder"),
-    "internvl-6b": _NOT.format("its InternViT-6B feeds a Vicuna through code of its own"),
-}
-"""The paper's models that transformers cannot load, each with the reason."""
+NOT_LOADABLE = {"llava-7b": _DELTA, "llava-13b": _DELTA}
+"""The paper's models that do not load by name, each with the reason."""

@@ -4,23 +4,30 @@ Figures of heads, models, grounding and scores are exported here; those of trans
 failures are in `locheads.plotting.failures`.
 """
 
+from locheads.plotting.ablations import (
+    criteria_bars,
+    frequency_sweep,
+    level_lines,
+    setting_lines,
+    trial_frequencies,
+)
 from locheads.plotting.finding import finding
 from locheads.plotting.grounding import grounding_grid, overlay, two_boxes_grid
 from locheads.plotting.heads import (
     frequency_bars,
-    frequency_sweep,
     head_heatmap,
     head_maps,
     iou_against_frequency,
     threshold_curve,
-    trial_frequencies,
 )
+from locheads.plotting.levels import number_by_level
 from locheads.plotting.models import iou_panels, rank_and_depth
 from locheads.plotting.scores import effect_dots, gain_lines, recall_curves, score_bars, score_lines
 from locheads.plotting.steps import average_beside_heads, entropy_steps, grounding_steps
 
 __all__ = [
     "average_beside_heads",
+    "criteria_bars",
     "effect_dots",
     "entropy_steps",
     "finding",
@@ -33,11 +40,14 @@ __all__ = [
     "head_maps",
     "iou_against_frequency",
     "iou_panels",
+    "level_lines",
+    "number_by_level",
     "overlay",
     "rank_and_depth",
     "recall_curves",
     "score_bars",
     "score_lines",
+    "setting_lines",
     "threshold_curve",
     "trial_frequencies",
     "two_boxes_grid",

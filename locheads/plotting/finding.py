@@ -34,7 +34,7 @@ def finding(one: Compared, cases: Sequence[Case], scores: Mapping[str, tuple[flo
     left, middle, right = (figure.add_subfigure(grid[place]) for place in range(3))
     axes = left.subplots()
     draw_heads(axes, one)
-    axes.set_ylabel("mean IoU with the object")
+    axes.set_ylabel("mean IoU with the object [%]")
     axes.legend(frameon=False, loc="upper left")
     left.suptitle(f"A  Attention alone picks {len(one.selection.heads)} of {one.iou.size} heads", fontsize=13)
     _looks(middle.subplots(len(cases), 1 + len(one.selection.heads), squeeze=False), one, cases)

@@ -15,17 +15,37 @@ from locheads.method.grounding import Grounding
 from locheads.plotting.style import FOUND, MASK, TRUE, Boxed, draw_box, draw_mask, draw_picture, wrapped
 
 
-def overlay(image: Image.Image, grounding: Grounding, window: Window | None = None) -> Figure:
-    """Draws the image, the heads' map, and pseudo-mask, hull and box over the image."""
+def overlay(
+    image: Image.Image,
+    grounding: Grounding,
+    window: Window | None = None,
+    expression: str = "picture",
+    true: Boxed | None = None,
+) -> Figure:
+    """Draws the image, the heads' map, and pseudo-mask, hull and box over the image.
+
+    Args:
+        image: The picture.
+        grounding: What was found.
+        window: Which pixels the grid covers; None: all.
+        expression: Title of the picture.
+        true: The true box, drawn dashed where it is known.
+    """
     window = window or Window.stretch(image.size, grounding.map.shape)
     figure, (left, middle, right) = plt.subplots(1, 3, figsize=(9, 3.3))
-    draw_picture(left, image, "picture")
+    draw_picture(left, image, wrapped(expression))
     draw_picture(middle, image, "sum of the heads' maps")
     middle.imshow(window.grid_to_pixels(grounding.map), cmap="inferno", alpha=0.65)
     draw_picture(right, image, "pseudo-mask, hull, box")
     draw_mask(right, window.grid_to_pixels(grounding.mask.astype(float)) > 0.5, MASK)
     right.add_patch(Polygon(grounding.hull, fill=False, edgecolor=TRUE, linewidth=2))
     draw_box(right, grounding.box, FOUND)
+    looks = {"pseudo-mask": (MASK, "-"), "its hull": (TRUE, "-"), "box of the heads": (FOUND, "-")}
+    if true is not None:
+        draw_box(right, true, TRUE, "--")
+        looks["true box"] = (TRUE, "--")
+    lines = [plt.Line2D([], [], color=color, linestyle=style) for color, style in looks.values()]
+    figure.legend(lines, list(looks), loc="outside lower center", ncols=len(looks), frameon=False)
     return figure
 
 

@@ -19,11 +19,13 @@ MARKERS = "osD^vP"
 def iou_panels(models: Sequence[Compared]) -> Figure:
     """Draws mean IoU over selection frequency: one panel per model, one point per head (paper, figure 12)."""
     count = len(models)
-    figure, panels = plt.subplots(1, count, figsize=(1 + 4.4 * count, 4.2), sharey=True, squeeze=False)
+    figure, panels = plt.subplots(
+        1, count, figsize=(1 + 4.4 * count, 4.2), sharex=True, sharey=True, squeeze=False
+    )
     for axes, one in zip(panels[0], models, strict=True):
         draw_heads(axes, one)
         axes.set_title(f"{one.name}\n{axes.get_title()}", fontsize=12)
-    panels[0, 0].set_ylabel("mean IoU with the object")
+    panels[0, 0].set_ylabel("mean IoU with the object [%]")
     panels[0, 0].legend(frameon=False, loc="upper left")
     return figure
 

@@ -16,21 +16,22 @@ from locheads.plotting.style import FOUND, MUTED, PALETTE, TRUE
 
 
 def score_bars(scores: dict[str, dict[str, tuple[float, float, float]]], label: str) -> Figure:
-    """Draws grouped bars.
+    """Draws grouped bars in per cent; the first series, the localization heads, is orange.
 
     Args:
-        scores: Group → series → `(value, low, high)`, a value with its interval.
-        label: Name of the value.
+        scores: Group → series → `(value, low, high)`, a value in [0, 1] with its interval.
+        label: Name of the value, with unit.
     """
     figure, axes = plt.subplots(figsize=(8, 3.6))
     groups, series = list(scores), list(next(iter(scores.values())))
     width = 0.8 / len(series)
     for i, name in enumerate(series):
-        value, low, high = np.array([scores[group][name] for group in groups]).T
+        value, low, high = 100 * np.array([scores[group][name] for group in groups]).T
         x = np.arange(len(groups)) + (i - (len(series) - 1) / 2) * width
-        axes.bar(x, value, width, yerr=(value - low, high - value), color=PALETTE[i], label=name, capsize=2)
+        color = (FOUND, MUTED, *PALETTE[2:])[i]
+        axes.bar(x, value, width, yerr=(value - low, high - value), color=color, label=name, capsize=2)
     axes.set_xticks(range(len(groups)), groups, rotation=20, ha="right")
-    axes.set(ylabel=label, ylim=(0, 1))
+    axes.set(ylabel=label, ylim=(0, 100))
     axes.legend(frameon=False, ncols=len(series), loc="upper center", bbox_to_anchor=(0.5, 1.18))
     return figure
 

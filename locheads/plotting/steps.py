@@ -96,7 +96,7 @@ def average_beside_heads(
         average: Mean over the maps of all heads.
         heads: Name and map of each head.
     """
-    figure, axes = plt.subplots(1, 2 + len(heads), figsize=(2.4 * (2 + len(heads)), 2.7))
+    figure, axes = plt.subplots(1, 2 + len(heads), figsize=(1.9 * (2 + len(heads)), 2.2))
     draw_picture(axes[0], image, wrapped(expression, 26))
     for place, (name, one) in zip(axes[1:], [("average of all heads", average), *heads], strict=True):
         draw_picture(place, image, name)

@@ -19,19 +19,25 @@ Or start `dask scheduler` and one `dask worker tcp://…:8786 --nthreads 1` per 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import CancelledError
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 
 import xarray as xr
 from dask.distributed import Client, KilledWorker, as_completed
+from distributed.comm.core import CommClosedError
 
 from locheads.data.samples import Sample, by_image
 from locheads.errors import LocheadsError
+from locheads.locks import hold
 from locheads.model.loading import load_lvlm
 from locheads.model.lvlm import Lvlm
+from locheads.profiling.claim import claim
+from locheads.profiling.origin import IouOf, Kept, command, origin_of
 from locheads.profiling.profile import BATCH, judged, profile
-from locheads.profiling.store import PART, IouOf, Kept, Part, claim, command, keeps, opened, unfinished, write
+from locheads.profiling.store import PART, Part, keeps, opened, unfinished, write
 from locheads.progress import progress
 
 Loading = tuple[str, str, str]
@@ -65,20 +71,16 @@ def profile_on(
     """
     order, store = by_image(samples, PART), Path(store).resolve()
     ordered = [samples[position] for position in order]
-    try:
+    with hold(store, "writes this profile", wait=True), one_line():
         client.submit(_claim, loading, store, ordered, maps, iou_of, PART, command(), pure=False).result()
         parts = unfinished(store, ordered)
-        with progress(sum(len(one.samples) for one in parts), f"heads of {loading[0]}") as bar:
+        missing = sum(len(one.samples) for one in parts)
+        with progress(len(ordered), f"heads of {loading[0]}", len(ordered) - missing) as bar:
             filled = client.map(
                 _fill, parts, loading=loading, store=store, batch=batch, iou_of=iou_of, pure=False
             )
-            for _, count in as_completed(filled, with_results=True):
-                bar.update(count)
-    except KilledWorker as error:
-        raise LocheadsError(
-            f"several workers died at the same part ({error.task}); look at their logs, give them more "
-            "memory or a smaller batch, and run again: finished parts are kept"
-        ) from error
+            for one in as_completed(filled):
+                bar.update(one.result())
     return opened(store, order)
 
 
@@ -113,6 +115,24 @@ def connected(scheduler: str | None, workers: int | None) -> Client:
         raise LocheadsError(f"no Dask scheduler answers at {scheduler}; start `dask scheduler`") from error
 
 
+@contextmanager
+def one_line() -> Iterator[None]:
+    """Turns the loss of workers or of the scheduler into one line."""
+    try:
+        yield
+    except KilledWorker as error:
+        raise LocheadsError(
+            f"several workers died at the same part ({error.task}); look at their logs, give them more "
+            "memory or a smaller batch, and run again: finished parts are kept"
+        ) from error
+    except (CancelledError, OSError) as error:
+        if isinstance(error, OSError) and not isinstance(error, CommClosedError):
+            raise
+        raise LocheadsError(
+            "the Dask scheduler was lost; start it and run again: finished parts are kept"
+        ) from error
+
+
 @lru_cache(maxsize=1)
 def _loaded(loading: Loading) -> Lvlm:
     return load_lvlm(*loading)
@@ -127,10 +147,11 @@ def _claim(
     part: int,
     made_by: str,
 ) -> None:
-    claim(store, _loaded(loading), samples, maps, iou_of, part, made_by)
+    lvlm = _loaded(loading)
+    claim(store, lvlm, samples, origin_of(lvlm, samples, maps, iou_of), part, made_by)
 
 
 def _fill(part: Part, loading: Loading, store: Path, batch: int, iou_of: IouOf) -> int:
     """Profiles one part on a worker; returns its number of samples."""
-    write(store, part.start, judged(_loaded(loading), part.samples, batch, keeps(store), iou_of))
+    write(store, part, judged(_loaded(loading), part.samples, batch, keeps(store), iou_of))
     return len(part.samples)

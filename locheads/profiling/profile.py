@@ -11,14 +11,17 @@ import torch
 import xarray as xr
 
 from locheads.data.samples import Sample, by_image
+from locheads.locks import hold
 from locheads.method.criteria import attention_sum, spatial_entropy
 from locheads.method.grounding import iou_per_head
 from locheads.model.attention import Heads, capture_each, on_host
 from locheads.model.lvlm import Lvlm, coverage_of
 from locheads.model.shared_image import capture_image, shares
 from locheads.profiling import criteria_cuda as on_card
+from locheads.profiling.claim import claim
 from locheads.profiling.criteria_cuda import SIGMA
-from locheads.profiling.store import PART, IouOf, Kept, claim, command, keeps, opened, unfinished, write
+from locheads.profiling.origin import IouOf, Kept, command, origin_of
+from locheads.profiling.store import PART, is_finished, keeps, opened, unfinished, write
 from locheads.progress import progress
 
 BATCH = 16
@@ -37,7 +40,9 @@ def profile(
     Args:
         lvlm: The frozen model.
         samples: At least one sample; the IoU needs masks.
-        store: Folder of the store (see `store`); samples already in it are not computed again.
+        store: Folder of the store (see `store`); samples already in it are not computed again, unless their
+            files are missing or damaged, which is said on stdout. A store that another process is writing
+            is waited for.
         maps: Heads whose maps are kept: `"all"`, `"none"`, or some `(layer, head)`; None: as in the existing
             store, and all in a new one. The criteria of all heads are kept in any case.
         batch: Samples in one forward pass.
@@ -54,17 +59,27 @@ def profile(
         is less than such a model's own rounding. The criteria are computed before.
 
     Raises:
-        LocheadsError: The store was made with other parameters, or the images have different grids.
+        LocheadsError: The store was made with other parameters, the images have different grids, a picture
+            cannot be read, or the disk is full.
     """
     order, store = by_image(samples, PART), Path(store)
     ordered = [samples[position] for position in order]
-    claim(store, lvlm, ordered, maps, iou_of, PART, command())
-    parts, kept = unfinished(store, ordered), keeps(store)
-    with progress(sum(len(part.samples) for part in parts), f"heads of {lvlm.name}") as bar:
-        for part in parts:
-            write(store, part.start, judged(lvlm, part.samples, batch, kept, iou_of))
-            bar.update(len(part.samples))
+    origin = origin_of(lvlm, ordered, maps, iou_of)
+    if not is_finished(store, origin):
+        with hold(store, "writes this profile", wait=True):
+            claim(store, lvlm, ordered, origin, PART, command())
+            _fill(store, lvlm, ordered, batch, iou_of)
     return opened(store, order)
+
+
+def _fill(store: Path, lvlm: Lvlm, ordered: Sequence[Sample], batch: int, iou_of: IouOf) -> None:
+    """Computes and writes the parts that are missing."""
+    parts, kept = unfinished(store, ordered), keeps(store)
+    missing = sum(len(part.samples) for part in parts)
+    with progress(len(ordered), f"heads of {lvlm.name}", len(ordered) - missing) as bar:
+        for part in parts:
+            write(store, part, judged(lvlm, part.samples, batch, kept, iou_of))
+            bar.update(len(part.samples))
 
 
 def judged(

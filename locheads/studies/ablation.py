@@ -1,7 +1,7 @@
 """Varies one setting of head selection at a time, and measures how stable the chosen heads are.
 
-Criteria, threshold and heads kept per sample (Table 5, figures 13 and 14); samples; trials. All of it works
-on the attention sums and spatial entropies of a profile; `evaluation.evaluate` grounds with the result.
+Threshold and heads kept per sample (figures 13 and 14), samples, trials. All of it works on the attention
+sums and spatial entropies of a profile; `evaluation.evaluate` grounds with the result.
 """
 
 from __future__ import annotations
@@ -18,21 +18,36 @@ from scipy import stats
 
 from locheads.errors import LocheadsError
 from locheads.evaluation.evaluate import Variant
+from locheads.evaluation.intervals import corrected
+from locheads.evaluation.metrics import bootstrap_interval
 from locheads.method.criteria import curvature_threshold
 from locheads.method.selection import (
-    Criterion,
     Head,
     candidates,
     frequency_over_trials,
-    greedy_heads,
     name_of,
     passing_heads,
     select_heads,
     top_heads,
 )
 
-CRITERIA: tuple[Criterion, ...] = ("attention_sum", "entropy", "both")
-"""The columns of Table 5."""
+
+@dataclass(frozen=True)
+class Stability:
+    """Says over which settings the same heads are the most frequent ones.
+
+    Attributes:
+        share: Share of the settings with a choice at which they are; None where there is none.
+        share_in_span: The same within the range that the paper examines.
+        first, last: Least and largest such setting; None where there is none.
+        passing: Most and fewest heads that pass τ in the paper's range; None where no setting is in it.
+    """
+
+    share: float | None
+    share_in_span: float | None
+    first: float | None
+    last: float | None
+    passing: tuple[int, int] | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +82,48 @@ class Sweep:
         """Returns where these heads, in any order, are the most frequent."""
         return np.array([set(found) == set(heads) for found in self.heads])
 
+    def stability(self, heads: Sequence[Head], span: tuple[float, float]) -> Stability:
+        """Summarises where these heads are the most frequent, over the settings that leave a choice.
+
+        Args:
+            heads: The heads.
+            span: The range that the paper examines, both ends included.
+        """
+        within = (self.values >= span[0] - 1e-9) & (self.values <= span[1] + 1e-9)
+        same, choice = self.same(heads), self.has_choice
+        found, inside, passing = self.values[same & choice], choice & within, self.passing[within]
+        return Stability(
+            share=float(same[choice].mean()) if choice.any() else None,
+            share_in_span=float(same[inside].mean()) if inside.any() else None,
+            first=float(found.min()) if len(found) else None,
+            last=float(found.max()) if len(found) else None,
+            passing=(int(passing.max()), int(passing.min())) if passing.size else None,
+        )
+
+    def found(self, table: pd.DataFrame) -> pd.DataFrame:
+        """Lists the distinct sets of heads with their scores.
+
+        Args:
+            table: From `evaluation.scores.scores`, by variant, for `variants`.
+
+        Returns:
+            One row per set, in the order of the settings: `first`, `last` and `settings` (how many), and the
+            scores in per cent, one column per metric.
+        """
+        values = 100 * table.pivot(index="variant", columns="metric", values="value")
+        grouped = self._named().groupby("variant", sort=False).setting
+        counted = grouped.agg(first="min", last="max", settings="size")
+        return counted.join(values.rename_axis(columns=None), how="inner").rename_axis("heads")
+
+    def curve(self, table: pd.DataFrame) -> pd.DataFrame:
+        """Returns the scores, in [0, 1], at each setting: the columns of `table`, and `setting`."""
+        return self._named().merge(table, on="variant")
+
+    def _named(self) -> pd.DataFrame:
+        pairs = zip(self.values, self.heads, strict=True)
+        chosen = [(value, name_of(heads)) for value, heads in pairs if heads]
+        return pd.DataFrame(chosen, columns=["setting", "variant"])
+
 
 def sweep_threshold(
     profiled: xr.Dataset, thresholds: Sequence[float], k: int = 3, kept: int = 10, seed: int = 0
@@ -96,35 +153,6 @@ def _sweep(
     passing = np.array([passing_heads(sums, tau).sum() for tau, _ in settings])
     kept = np.array([kept for _, kept in settings])
     return Sweep(np.array(values, float), frequency, passing, kept, tuple(heads))
-
-
-def criteria_variants(
-    profiled: xr.Dataset, held_out: xr.Dataset, k: int = 3, kept: int = 10, seed: int = 0
-) -> dict[str, Variant]:
-    """Returns the variants of Table 5: heads fixed or greedy, by attention sum alone, entropy alone, or both.
-
-    Args:
-        profiled: The profile from which the threshold and the fixed heads come.
-        held_out: The profile of the samples to ground; greedy selection takes each one's own best heads.
-        k: How many heads.
-        kept: Candidates a sample, for the fixed heads.
-        seed: Of the five trials.
-
-    Returns:
-        Variants by name, as in `"fixed_both"` and `"greedy_attention_sum"`.
-
-    Raises:
-        ValueError: When fewer than `k` heads were ever chosen.
-    """
-    own_sums, own_entropies = held_out.attention_sum.values, held_out.spatial_entropy.values
-    sums, entropies = profiled.attention_sum.values, profiled.spatial_entropy.values
-    tau = curvature_threshold(sums.mean(0)).value
-    variants = {}
-    for use in CRITERIA:
-        chosen = candidates(sums, entropies, tau, kept, use=use)
-        variants[f"greedy_{use}"] = Variant(greedy_heads(own_sums, own_entropies, tau, k, use=use))
-        variants[f"fixed_{use}"] = Variant(top_heads(frequency_over_trials(chosen, seed), k))
-    return variants
 
 
 def rank_agreement(frequency: Float[np.ndarray, "draw layer head"]) -> Float[np.ndarray, " pair"]:
@@ -179,3 +207,41 @@ def found_again(
             shared = len(few & rest) / k
             rows.append({"samples": size, "draw": draw, "shared": shared, "same": shared == 1})
     return pd.DataFrame(rows)
+
+
+def over_draws(again: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
+    """Averages `found_again` over its draws.
+
+    Returns:
+        Columns `samples`, `metric` (`shared` and `same`), `value`, and `low` and `high` of the 95 % interval
+        over draws, in [0, 1].
+    """
+    rows = []
+    for size, group in again.groupby("samples"):
+        for metric in ("shared", "same"):
+            values = group[metric].to_numpy(float)
+            interval = bootstrap_interval(values, seed=seed)
+            rows.append({"samples": size, "metric": metric, "value": values.mean()} | vars(interval))
+    return pd.DataFrame(rows)
+
+
+def verdicts(gains: pd.DataFrame) -> pd.DataFrame:
+    """Says which differences from a reference stand out, after Holm's correction among those of a metric.
+
+    Args:
+        gains: From `evaluation.scores.differences`; variants that change nothing are left out.
+
+    Returns:
+        One row per variant and metric: `points` with `low` and `high` (95 %), in percentage points, and
+        `verdict`: better, worse, or no clear difference.
+    """
+    others = gains[(gains.value != 0) | (gains.low != 0) | (gains.high != 0)]
+    judged = corrected(others)
+    clear = np.where(judged.value > 0, "better", "worse")
+    table = judged[["variant", "metric"]].assign(
+        points=100 * judged.value,
+        low=100 * judged.low,
+        high=100 * judged.high,
+        verdict=np.where(judged.survives, clear, "no clear difference"),
+    )
+    return table.sort_values("metric", kind="stable").set_index(["metric", "variant"]).round(1)

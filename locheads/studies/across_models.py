@@ -18,10 +18,13 @@ from scipy.stats import rankdata
 
 from locheads.data.samples import Sample
 from locheads.errors import LocheadsError
-from locheads.evaluation.intervals import percentiles, resampled_sums
+from locheads.evaluation.intervals import percentiles, resampled_ratios, resampled_sums
 from locheads.evaluation.metrics import Correlation, spearman
 from locheads.method.selection import Head, Selection, select_heads
 from locheads.paper.tables import HEADS
+from locheads.studies.across_datasets import Hits
+
+PerHead = Float[np.ndarray, "layer head"]
 
 NAMED_DEPTHS = {
     name: [layer / (layers - 1) for layer, _ in HEADS[name]]
@@ -32,14 +35,14 @@ NAMED_DEPTHS = {
 
 @dataclass(frozen=True, eq=False)
 class Compared:
-    """Describes one model's heads on one set of expressions.
+    """Describes one model's heads, and their overlap with objects on expressions they were not selected on.
 
     Attributes:
         name: Name of the model.
-        samples: How many expressions.
+        samples: From how many expressions the heads were selected.
         selection: Its heads, chosen as in the paper.
-        iou: Mean IoU of each head's own map with the object, over the same expressions; the selection does
-            not know it.
+        iou: Mean IoU of each head's own map with the object, over held-out expressions; the selection knows
+            neither these nor any mask.
         often: Heads chosen in at least the least frequency that is asked for, by layer and head.
         correlation: Spearman's ρ between frequency and IoU over these.
     """
@@ -58,13 +61,21 @@ class Compared:
 
 
 def compared(
-    name: str, profiled: xr.Dataset, k: int = 3, least_frequency: float = 0.01, seed: int = 0
+    name: str,
+    profiled: xr.Dataset,
+    measured: xr.Dataset,
+    k: int = 3,
+    least_frequency: float = 0.01,
+    seed: int = 0,
 ) -> Compared:
-    """Selects a model's heads from its profile, and correlates frequency with IoU (paper, figures 5 and 12).
+    """Selects a model's heads on training expressions, and correlates frequency with held-out IoU.
+
+    The paper's figures 6b and 12.
 
     Args:
         name: Name of the model.
-        profiled: From `locheads.profiling.profile.profile`, of samples with masks.
+        profiled: From `locheads.profiling.profile.profile`, of the training expressions.
+        measured: The same of held-out samples with masks.
         k: Localization heads.
         least_frequency: Heads chosen in fewer samples are left out of the correlation (1 % in the paper).
         seed: Of trials and resamples.
@@ -72,10 +83,10 @@ def compared(
     Raises:
         LocheadsError: No sample has a mask, so that there is no overlap.
     """
-    if profiled.iou.isnull().all():
-        raise LocheadsError(f"{name}: its profile is of samples without masks; overlap needs masks")
+    if measured.iou.isnull().all():
+        raise LocheadsError(f"{name}: its held-out profile is of samples without masks; overlap needs masks")
     selection = select_heads(profiled.attention_sum.values, profiled.spatial_entropy.values, k=k, seed=seed)
-    iou = profiled.iou.mean("sample").values
+    iou = measured.iou.mean("sample").values
     often = tuple(Head(*map(int, place)) for place in np.argwhere(selection.frequency >= least_frequency))
     pairs = np.array([(selection.frequency[head], iou[head]) for head in often]).reshape(-1, 2)
     correlation = spearman(pairs[:, 0], pairs[:, 1], seed=seed)
@@ -164,6 +175,45 @@ def overrated(one: Compared, most: int = 3) -> tuple[Head, ...]:
     pairs = np.array([(one.selection.frequency[head], one.iou[head]) for head in one.often])
     gap = rankdata(pairs[:, 0]) - rankdata(pairs[:, 1])
     return tuple(one.often[place] for place in np.argsort(-gap, kind="stable")[:most])
+
+
+def out_of_line(found: Mapping[str, Compared], alike: Mapping[str, PerHead]) -> pd.DataFrame:
+    """Returns the localization heads of each model, and those that are chosen too often.
+
+    Args:
+        found: By model.
+        alike: By model, from `sameness`.
+
+    Returns:
+        One row per head, indexed by `model`, `heads` and `head`: `frequency [%]`, `mean IoU [%]` and `alike`.
+    """
+    rows = []
+    for name, one in found.items():
+        for group, heads in {"localization": one.selection.heads, "chosen too often": overrated(one)}.items():
+            for h in heads:
+                percent = 100 * one.selection.frequency[h], 100 * one.iou[h]
+                rows.append([name, group, str(h), *percent, alike[name][h]])
+    columns = ["model", "heads", "head", "frequency [%]", "mean IoU [%]", "alike"]
+    return pd.DataFrame(rows, columns=columns).set_index(["model", "heads", "head"])
+
+
+def accuracies(outcomes: Mapping[str, Hits], seed: int = 0) -> pd.DataFrame:
+    """Returns REC Acc@0.5 of every choice of heads of every model, in per cent.
+
+    Args:
+        outcomes: By model.
+        seed: Of the bootstrap over pictures, and over draws where there are several.
+
+    Returns:
+        One row per model and choice, indexed by both: `value`, `low`, `high` (95 % interval).
+    """
+    rows = []
+    for name, outcome in outcomes.items():
+        for which, right in outcome.right.items():
+            interval = percentiles(resampled_ratios(outcome.parts(which), outcome.pictures, seed=seed))
+            rows.append([name, which, 100 * right.mean(), 100 * interval.low, 100 * interval.high])
+    columns = ["model", "heads", "value", "low", "high"]
+    return pd.DataFrame(rows, columns=columns).set_index(["model", "heads"])
 
 
 def shared_misses(

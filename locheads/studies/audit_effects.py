@@ -10,6 +10,7 @@ from jaxtyping import Float, Shaped
 from scipy import stats
 
 from locheads.evaluation.intervals import (
+    RESAMPLES,
     corrected,
     expected_by_chance,
     p_value,
@@ -37,7 +38,7 @@ def correlation_differences(
     iou: Mapping[str, Float[np.ndarray, "other layer head"]],
     pictures: tuple[Shaped[np.ndarray, " sample"], Shaped[np.ndarray, " other"]],
     least: float = 0.01,
-    resamples: int = 500,
+    resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> pd.DataFrame:
     """Returns the change of Spearman's ρ (selection frequency against mean IoU over heads) by each reading.
@@ -50,7 +51,7 @@ def correlation_differences(
         iou: IoU of every head on other samples, by reading; where a reading is missing, that of `DEFAULT`.
         pictures: The picture of each sample of `chosen`, and of each sample of `iou`.
         least: The least selection frequency, in [0, 1], as in figure 12.
-        resamples: How often the pictures are drawn.
+        resamples: How often the pictures are drawn; many comparisons need many for a small enough `p`.
         seed: Of the draws.
 
     Returns:
@@ -151,6 +152,30 @@ def _written(metric: str, value: float, low: float, high: float, survives: bool)
     return "0" if value == low == high == 0 else text + (" *" if survives else "")
 
 
+def cost_of_greed(table: pd.DataFrame) -> pd.DataFrame:
+    """Returns what greedy selection costs: each release as shipped less its criteria with fixed heads.
+
+    Args:
+        table: From `scores.scores`, by `variant`; releases without fixed heads are left out.
+
+    Returns:
+        One row per release as shipped: its Acc@0.5, that of its criteria with fixed heads and that of the
+        paper's reading, in %, and the second less the first, in points.
+    """
+    hits = 100 * table[table.metric == "rec_acc50"].set_index("variant").value
+    rows = {
+        shipped: {
+            "as shipped [%]": hits[shipped],
+            "its criteria, heads fixed [%]": hits[fixed],
+            "the paper's reading [%]": hits[DEFAULT],
+            "greedy costs [points]": hits[fixed] - hits[shipped],
+        }
+        for shipped in AS_SHIPPED for fixed in CRITERIA_ONLY
+        if shipped.split(",")[0] == fixed.split(",")[0] and {shipped, fixed} <= set(hits.index)
+    }  # fmt: skip
+    return pd.DataFrame(rows).T
+
+
 def found_heads(
     chosen: Mapping[str, Chosen], heads: Mapping[str, tuple[Head, ...]], wanted: Mapping[str, Reading]
 ) -> pd.DataFrame:
@@ -210,18 +235,27 @@ def _kind(name: str) -> str:
     return f"as_shipped_{name.rsplit(' ', 1)[1]}" if name in AS_SHIPPED else "criteria"
 
 
-def released(table: pd.DataFrame) -> pd.DataFrame:
-    """Returns the scores of the paper's reading and of both releases, as shipped and by their criteria alone.
+def in_percent(table: pd.DataFrame) -> pd.DataFrame:
+    """Returns scores with their intervals in %: one row per variant, one column per metric.
 
     Args:
         table: From `scores.scores`, by `variant`.
     """
     rows = table[["value", "low", "high"]].to_numpy()
     cells = table.assign(text=[f"{100 * v:.1f} [{100 * a:.1f}, {100 * b:.1f}]" for v, a, b in rows])
-    cells = cells.pivot(index="variant", columns="metric", values="text")
+    cells = cells.pivot(index="variant", columns="metric", values="text").loc[table.variant.unique()]
     names = {"rec_acc50": "Acc@0.5 [%]", "res_ciou": "cIoU [%]"}
-    order = [name for name in (DEFAULT, *AS_SHIPPED, *CRITERIA_ONLY) if name in cells.index]
-    return cells.loc[order, list(names)].rename(columns=names).rename_axis(index=None, columns=None)
+    return cells[list(names)].rename(columns=names).rename_axis(index=None, columns=None)
+
+
+def released(table: pd.DataFrame) -> pd.DataFrame:
+    """Returns the scores of the paper's reading and of both releases, as shipped and by their criteria alone.
+
+    Args:
+        table: From `scores.scores`, by `variant`.
+    """
+    cells = in_percent(table)
+    return cells.loc[[name for name in (DEFAULT, *AS_SHIPPED, *CRITERIA_ONLY) if name in cells.index]]
 
 
 def _rho(frequency: Float[np.ndarray, " head"], iou: Float[np.ndarray, " head"], least: float) -> float:

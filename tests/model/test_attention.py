@@ -43,7 +43,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def lvlm(folder: Path) -> Lvlm:
-    return load_lvlm(str(folder), prompt="plain")
+    return load_lvlm(str(folder), prompt="plain", query="word")
 
 
 @pytest.fixture(scope="module")

@@ -91,7 +91,7 @@ def test_a_sentencepiece_model_is_enough_of_a_tokenizer(tmp_path: Path) -> None:
     shutil.rmtree(folder / "model.safetensors", ignore_errors=True)
     LlavaForConditionalGeneration(config).save_pretrained(folder)
     assert not (folder / "tokenizer.json").exists()
-    lvlm = load_lvlm(str(folder))
+    lvlm = load_lvlm(str(folder), query="word")
     ids = lvlm.encode([picture((60, 40))], EXPRESSIONS[:1]).inputs["input_ids"][0]
     after = ids[int((ids == config.image_token_index).nonzero()[-1]) + 1 :].tolist()
     assert lvlm.processor.tokenizer.decode(after).strip() == EXPRESSIONS[0]

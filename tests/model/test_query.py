@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from locheads.errors import LocheadsError
 from locheads.model.loading import load_lvlm, varied
 from locheads.model.own_answer import asking
 
@@ -37,3 +38,8 @@ def test_an_own_answer_is_asked_for_without_a_period_of_ours():
     decoded = [lvlm.processor.tokenizer.decode(ids).split() for ids in texts]
     assert decoded[0][-1] == "ring" and decoded[1][-1].endswith(".")
     assert lvlm.texts(["the red ring"]) == [lvlm.texts(["the red ring"], "word")[0] + "."]
+
+
+def test_the_unknown_word_is_named_and_not_a_known_one_with_its_period():
+    with pytest.raises(LocheadsError, match="does not know the word 'zebra'"):
+        load_lvlm().encode([PICTURE], ["the ring. zebra."])

@@ -11,10 +11,8 @@ import pytest
 from PIL import Image
 
 from locheads import plotting
-from locheads.evaluation.metrics import Interval
-from locheads.method.selection import Head
-from locheads.plotting import effect_dots, frequency_sweep, gain_lines, score_lines, trial_frequencies
-from locheads.studies.ablation import Sweep
+from locheads.plotting import effect_dots, gain_lines, score_lines
+from locheads.plotting.style import FOUND
 
 
 @pytest.fixture(autouse=True)
@@ -51,27 +49,6 @@ def test_gains_are_in_points():
     np.testing.assert_allclose(lines["the paper's models"], [[1, -2], [3, 0]])
 
 
-def test_a_sweep_names_the_top_heads_and_shades_where_there_is_no_choice():
-    frequency = np.array([[[0.9, 0.5, 0.0]], [[0.2, 1.0, 0.0]], [[1.0, 1.0, 0.0]]])
-    heads = ((Head(0, 0),), (Head(0, 1),), (Head(0, 0),))
-    sweep = Sweep(np.array([0.0, 0.5, 1.0]), frequency, np.array([3, 3, 2]), np.full(3, 2), heads)
-    axes = frequency_sweep(sweep, "τ", 0.4, (0.2, 0.6)).axes[0]
-    np.testing.assert_allclose(labelled(axes)["L0 H0"], [[0, 90], [0.5, 20], [1, 100]])
-    np.testing.assert_allclose(labelled(axes)["L0 H1"][:, 1], [50, 100, 100])
-    assert "L0 H2" not in labelled(axes)
-    shaded = [patch.get_extents().x0 for patch in axes.patches]
-    assert len(shaded) == 1
-
-
-def test_every_trial_is_a_dot():
-    trials = np.array([[0.9, 0.1], [0.8, 0.2]])
-    bars = [Interval(0.7, 1.0), Interval(0.0, 0.3)]
-    axes = trial_frequencies([Head(2, 1), Head(3, 0)], trials, bars, [Head(2, 1)]).axes[0]
-    dots = [line.get_ydata() for line in axes.get_lines() if line.get_marker() == "."]
-    np.testing.assert_allclose(dots, [[90, 80], [10, 20]])
-    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["L2 H1", "L3 H0"]
-
-
 def test_effects_stand_in_their_row_with_their_interval_and_group():
     effects = pd.concat([table_of([1.0, 2.0]), table_of([1.0, 2.0], "res_ciou")], ignore_index=True)
     effects["variant"], effects["survives"] = ["a", "b"] * 2, [True, False] * 2
@@ -104,3 +81,13 @@ def test_dollar_signs_are_drawn_as_they_stand(text: str) -> None:
     figure.canvas.draw()
     title = figure.axes[0].title
     assert title.get_text().split("\nIoU")[0].replace("\n", " ") == text and not title.get_parse_math()
+
+
+def test_recall_is_in_per_cent_and_the_heads_are_orange():
+    axes = plotting.recall_curves(
+        {"heads": np.array([0.25, 0.75]), "answer": np.array([0.5])}, marked=0.5
+    ).axes[0]
+    heads, answer = (labelled(axes)[name] for name in ("heads", "answer"))
+    np.testing.assert_allclose(heads, [[0, 100], [0.25, 100], [0.75, 50], [1, 0]])
+    np.testing.assert_allclose(answer, [[0, 100], [0.5, 100], [1, 0]])
+    assert axes.get_lines()[0].get_color() == FOUND

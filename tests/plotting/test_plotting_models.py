@@ -26,7 +26,7 @@ def closed() -> Iterator[None]:
 
 @pytest.fixture
 def models() -> list[Compared]:
-    return [compared("one", made_up()), compared("two", made_up(seed=1))]
+    return [compared("one", made_up(), made_up()), compared("two", made_up(seed=1), made_up(seed=1))]
 
 
 def test_a_panel_a_model_with_all_heads_and_the_chosen_ones_apart(models: list[Compared]) -> None:
@@ -34,7 +34,7 @@ def test_a_panel_a_model_with_all_heads_and_the_chosen_ones_apart(models: list[C
     assert [axes.get_title().splitlines()[0] for axes in panels] == ["one", "two"]
     for axes, one in zip(panels, models, strict=True):
         others, chosen = (points.get_offsets() for points in axes.collections)
-        expected = [(100 * one.selection.frequency[h], one.iou[h]) for h in one.selection.heads]
+        expected = [(100 * one.selection.frequency[h], 100 * one.iou[h]) for h in one.selection.heads]
         np.testing.assert_allclose(np.sort(chosen, axis=0), np.sort(expected, axis=0))
         assert len(others) + len(chosen) == len(one.often)
 

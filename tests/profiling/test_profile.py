@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import pickle
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,7 +30,7 @@ from locheads.method.grounding import iou_per_head
 from locheads.model.attention import capture
 from locheads.model.loading import load_lvlm
 from locheads.model.lvlm import Lvlm, coverage_of
-from locheads.profiling import cluster, store
+from locheads.profiling import cluster, origin, store
 from locheads.profiling import criteria_cuda as on_card
 from locheads.profiling import profile as profiling
 from locheads.profiling.profile import profile
@@ -136,7 +139,6 @@ def test_the_store_holds_what_the_criteria_say(lvlm: Lvlm, samples: list[Sample]
         )
     assert found.attrs["model"] == "specimen" and found.attrs["maps"] == "all"
     plain = xr.open_zarr(tmp_path / "store", consolidated=False)  # as any other program sees it
-    assert plain.done.values.all()
     xr.testing.assert_identical(plain.iou.sortby("sample").load(), found.iou.sortby("sample").load())
 
 
@@ -150,17 +152,33 @@ def test_samples_of_an_image_lie_in_one_part_in_any_order(samples: list[Sample])
     assert by_image([replace(s, image_id=s.sample_id) for s in samples], 4) == list(range(11))
 
 
+def stopping(after: int) -> Callable[..., dict[str, np.ndarray]]:
+    """`judged`, which fails after some parts."""
+    original, left = profiling.judged, iter(range(after))
+
+    def stops(*arguments: Any) -> dict[str, np.ndarray]:
+        if next(left, None) is None:
+            raise ZeroDivisionError
+        return original(*arguments)
+
+    return stops
+
+
 def test_nothing_done_is_done_again(
-    lvlm: Lvlm, samples: list[Sample], captured: list[str], tmp_path: Path
+    lvlm: Lvlm,
+    samples: list[Sample],
+    captured: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     whole = profile(lvlm, samples, tmp_path / "whole")
     assert len(captured) == 11
     profile(lvlm, samples, tmp_path / "whole")
     assert len(captured) == 11
     stopped = tmp_path / "stopped"
-    broken = replace(samples[9], image_path=tmp_path / "missing.png")  # in the last part of three
-    with pytest.raises(LocheadsError, match="missing.png"):
-        profile(lvlm, [*samples[:9], broken, samples[10]], stopped)
+    with monkeypatch.context() as patch, pytest.raises(ZeroDivisionError):
+        patch.setattr(profiling, "judged", stopping(after=2))  # of three parts
+        profile(lvlm, samples, stopped)
     before = bytes_of(stopped)
     (stopped / "iou" / "c" / "0.abc.partial").write_bytes(b"half")  # as a killed writer leaves it
     captured.clear()
@@ -181,7 +199,7 @@ def test_what_the_iou_is_taken_of_is_recorded(lvlm: Lvlm, samples: list[Sample],
     np.testing.assert_array_equal(smoothed.iou, iou_per_head(raw.maps.values, coverage, kernel=7, sigma=1.0))
     assert (raw.attrs["iou_of"], smoothed.attrs["iou_of"]) == ("raw", "smoothed")
     assert (raw.iou != smoothed.iou).mean() > 0.5
-    with pytest.raises(LocheadsError, match="another iou_of"):
+    with pytest.raises(LocheadsError, match="made with iou_of 'smoothed', asked for iou_of 'raw'"):
         profile(lvlm, samples, tmp_path / "smoothed")
 
 
@@ -193,10 +211,12 @@ def test_a_store_of_before_is_computed_again(
     before["iou"][:] = 0.25
     for name in ("layout", "iou_of"):
         del before.attrs[name]
+    shutil.rmtree(tmp_path / "store" / "manifest")
     captured.clear()
     xr.testing.assert_identical(profile(lvlm, samples, tmp_path / "store", maps="none").load(), whole)
     said, errors = capsys.readouterr()
-    assert said == f"{tmp_path / 'store'}: an earlier version took the IoU of smoothed maps; computed again\n"
+    assert said.splitlines()[0].startswith(f"{tmp_path / 'store'}: made by an earlier version, without")
+    assert said.splitlines()[1:] == [f"{tmp_path / 'store'}: all of it is computed again"]
     assert len(captured) == len(samples)
     profile(lvlm, samples, tmp_path / "store")
     assert len(captured) == len(samples)
@@ -213,23 +233,23 @@ def test_maps_of_all_of_none_and_of_some_heads(lvlm: Lvlm, samples: list[Sample]
     kept = np.isfinite(some.maps.values).all((-2, -1))
     assert (kept.sum(), kept[:, 3, 2].all(), kept[:, 0, 7].all()) == (22, True, True)
     assert profile(lvlm, samples, tmp_path / "some").attrs["maps"] == "L0H7,L3H2"  # read as it is
-    with pytest.raises(LocheadsError, match="another maps"):
+    with pytest.raises(LocheadsError, match="made with maps 'L0H7,L3H2', asked for maps 'all'"):
         profile(lvlm, samples, tmp_path / "some", maps="all")
     with pytest.raises(LocheadsError, match="no head L12H0"):
         profile(lvlm, samples, tmp_path / "new", maps=[(12, 0)])
 
 
 def test_whose_maps_to_keep_is_read_like_the_heads_of_ground() -> None:
-    assert store.kept_heads("all") == "all" and store.kept_heads("none") == "none"
-    assert store.kept_heads("l3 h2, L0H7") == ((3, 2), (0, 7))
+    assert origin.kept_heads("all") == "all" and origin.kept_heads("none") == "none"
+    assert origin.kept_heads("l3 h2, L0H7") == ((3, 2), (0, 7))
     with pytest.raises(LocheadsError, match="maps '3,2': give all, none, or heads as in L3H2,L4H1"):
-        store.kept_heads("3,2")
+        origin.kept_heads("3,2")
 
 
 @pytest.mark.usefixtures("captured")
 @pytest.mark.parametrize("kept", ["all", "none", [(3, 2), (0, 7)]])
 def test_a_card_writes_the_same_store_and_gives_only_the_maps_that_are_kept(
-    lvlm: Lvlm, samples: list[Sample], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept: store.Kept
+    lvlm: Lvlm, samples: list[Sample], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept: origin.Kept
 ) -> None:
     some = [*samples[:3], replace(samples[3], segmentation=None), *samples[4:]]
     expected = profile(lvlm, some, tmp_path / "host", maps=kept).load()
@@ -246,7 +266,9 @@ def test_a_card_writes_the_same_store_and_gives_only_the_maps_that_are_kept(
     assert found.attrs == expected.attrs
     host, card = bytes_of(tmp_path / "host"), bytes_of(tmp_path / "card")
     differing = [name for name in host if card[name] != host[name]]  # maps, labels and marks are the same
-    assert host.keys() == card.keys() and all(name.split("/")[0] in store.CRITERIA for name in differing)
+    assert host.keys() == card.keys() and all(
+        name.split("/")[0] in (*store.CRITERIA, "manifest") for name in differing
+    )
     heads = {"all": lvlm.layers * lvlm.heads, "none": 0}[kept] if isinstance(kept, str) else len(kept)
     assert sum(left) == len(some) * heads * np.prod(lvlm.grid)
 
@@ -267,11 +289,23 @@ def test_another_model_or_data_are_refused_and_change_nothing(
 ) -> None:
     profile(lvlm, samples, tmp_path / "store")
     before = bytes_of(tmp_path / "store")
-    with pytest.raises(LocheadsError, match="another prompt"):
+    with pytest.raises(
+        LocheadsError, match="made with prompt .*, asked for prompt '<image> {expression}'; ask"
+    ):
         profile(replace(lvlm, prompt="<image> {expression}"), samples, tmp_path / "store")
-    for others in (samples[:9], [replace(samples[0], expression="the star"), *samples[1:]]):
-        with pytest.raises(LocheadsError, match="another (data|geometry)"):
-            profile(lvlm, others, tmp_path / "store")
+    with Image.open(samples[0].image_path) as picture:
+        picture.transpose(Image.Transpose.ROTATE_180).save(tmp_path / "other.png")
+    others = {
+        "samples '11', asked for samples '9'; ask for the same, or name another store": samples[:9],
+        "sample_ids .*compare data set, split and seed": [*samples[1:], samples[0]],
+        "annotations .*expressions": [replace(samples[0], expression="the star"), *samples[1:]],
+        "pictures .*of the picture files": [
+            replace(one, image_path=tmp_path / "other.png") if one.image_id == "0" else one for one in samples
+        ],
+    }
+    for problem, some in others.items():
+        with pytest.raises(LocheadsError, match=f"store: made with {problem}"):
+            profile(lvlm, some, tmp_path / "store")
     assert bytes_of(tmp_path / "store") == before
     (tmp_path / "file").mkdir()
     with pytest.raises(LocheadsError, match="not a profile"):
@@ -313,9 +347,9 @@ def test_a_killed_run_is_taken_up_and_ends_as_an_undisturbed_one(
         "profile.profile(loading.load_lvlm(), samples, root / 'killed')"
     )
     with subprocess.Popen([sys.executable, "-c", script, str(tmp_path)]) as process:
-        wait_for(tmp_path / "killed" / "done" / "c" / "0", process)
+        wait_for(tmp_path / "killed" / "manifest" / "part-0.sha256", process)
         process.kill()
-    assert not zarr.open_array(tmp_path / "killed", path="done", mode="r")[:].all()
+    assert not (tmp_path / "killed" / "manifest" / "part-2.sha256").exists()
     profile(lvlm, samples, tmp_path / "killed")
     assert bytes_of(tmp_path / "killed") == bytes_of(tmp_path / "whole")
 
@@ -327,7 +361,9 @@ def test_a_cluster_that_loses_a_worker_writes_the_same_store(
     profile(lvlm, samples, tmp_path / "serial")
     with cluster.connected(None, 2) as client:
         victim, other = client.run(os.getpid).values()
-        killer = Thread(target=kill_when_it_exists, args=(victim, tmp_path / "cluster" / "done" / "c"))
+        killer = Thread(
+            target=kill_when_it_exists, args=(victim, tmp_path / "cluster" / "manifest" / "part-0.sha256")
+        )
         killer.start()
         found = cluster.profile_on(client, ("specimen", "cpu", "float32"), samples, tmp_path / "cluster")
         killer.join()
@@ -354,4 +390,4 @@ def test_a_store_may_be_named_by_a_text(lvlm: Lvlm, samples: list[Sample], tmp_p
     place = str(tmp_path / "store")
     made = profile(lvlm, samples, place).load()
     xr.testing.assert_identical(profile(lvlm, samples, Path(place)).load(), made)
-    assert store.keeps(place) == "all" and store.unfinished(place, samples) == []
+    xr.testing.assert_identical(store.read_profile(place).sortby("sample").load(), made.sortby("sample"))

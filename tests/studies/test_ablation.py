@@ -1,21 +1,22 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
 
 from locheads.errors import LocheadsError
-from locheads.method.criteria import curvature_threshold
-from locheads.method.selection import Head, greedy_heads, name_of, select_heads
+from locheads.method.selection import Head, name_of, select_heads
 from locheads.studies.ablation import (
-    CRITERIA,
-    criteria_variants,
+    Sweep,
     found_again,
+    over_draws,
     rank_agreement,
     sweep_kept,
     sweep_threshold,
+    verdicts,
 )
 
 HEADS = ("sample", "layer", "head")
@@ -72,31 +73,6 @@ def test_a_set_of_heads_is_one_variant_whatever_its_order():
     assert sweep.same([Head(3, 7), Head(3, 5), Head(3, 6)]).all()
 
 
-def test_the_six_ways_of_table_5():
-    profiled, held_out = noise(1), noise(2, samples=7)
-    sums, entropies = profiled.attention_sum.values, profiled.spatial_entropy.values
-    tau = curvature_threshold(sums.mean(0)).value
-    variants = criteria_variants(profiled, held_out, k=2, kept=4, seed=3)
-    assert set(variants) == {f"{how}_{use}" for how in ("fixed", "greedy") for use in CRITERIA}
-    assert variants["fixed_both"].heads == select_heads(sums, entropies, k=2, kept=4, seed=3).heads
-    for use in CRITERIA:
-        own = greedy_heads(held_out.attention_sum.values, held_out.spatial_entropy.values, tau, 2, use=use)
-        np.testing.assert_array_equal(variants[f"greedy_{use}"].heads, own)
-
-
-def test_each_criterion_alone_does_not_see_the_other():
-    held_out = noise(2)
-    scattered = held_out.copy()
-    scattered["spatial_entropy"] = 5 - held_out.spatial_entropy
-    same = [criteria_variants(one, one)["fixed_attention_sum"].heads for one in (held_out, scattered)]
-    assert same[0] == same[1]
-    closed = planted()  # the three heads of lowest entropy look away from the image
-    closed.attention_sum[:, 3, 5:] = 0.0
-    variants = criteria_variants(closed, closed)
-    assert set(variants["fixed_entropy"].heads) == {(3, 5), (3, 6), (3, 7)}
-    assert not set(variants["fixed_both"].heads) & {(3, 5), (3, 6), (3, 7)}
-
-
 def test_rank_agreement_by_hand():
     first = np.array([[0.1, 0.2, 0.3, 0.4], [0, 0, 0, 0]])
     agreement = rank_agreement(np.stack([first, 2 * first, first[:, ::-1]]))
@@ -116,3 +92,69 @@ def test_planted_heads_are_found_again_and_noise_is_not():
 def test_a_subset_must_leave_samples(size):
     with pytest.raises(LocheadsError, match=f"{size} of 8"):
         found_again(noise(samples=8), [size], draws=1)
+
+
+def test_the_mean_over_draws():
+    again = pd.DataFrame({"samples": [5, 5, 9], "draw": [0, 1, 0], "shared": [1.0, 0.0, 1.0]})
+    table = over_draws(again.assign(same=again.shared == 1)).set_index(["samples", "metric"])
+    assert table.value.to_list() == [0.5, 0.5, 1, 1]
+    assert table.loc[(5, "shared"), ["low", "high"]].to_list() == [0, 1]
+
+
+def a_sweep() -> Sweep:
+    """Three heads at each of five settings; the third set differs, the last leaves no choice."""
+    same, other = (Head(2, 0), Head(2, 1)), (Head(2, 0), Head(3, 0))
+    frequency = np.zeros((5, 4, 2))
+    return Sweep(
+        np.array([0.0, 0.2, 0.4, 0.6, 0.8]),
+        frequency,
+        np.array([9, 8, 6, 5, 2]),
+        np.full(5, 3),
+        (same, same, other, same[::-1], same),
+    )
+
+
+def test_stability_counts_settings_with_a_choice_and_those_in_the_span():
+    found = a_sweep().stability([Head(2, 1), Head(2, 0)], (0.2, 0.6))
+    assert (found.share, found.share_in_span) == (0.75, pytest.approx(2 / 3))
+    assert (found.first, found.last, found.passing) == (0.0, 0.6, (8, 5))
+    never = a_sweep().stability([Head(3, 1)], (2.0, 3.0))
+    assert (never.share, never.share_in_span, never.first, never.passing) == (0, None, None, None)
+
+
+def test_sets_of_heads_and_their_scores():
+    sweep = a_sweep()
+    table = pd.DataFrame(
+        {
+            "variant": ["L2 H0, L2 H1", "L2 H0, L3 H0"] * 2,
+            "metric": ["rec_acc50"] * 2 + ["res_ciou"] * 2,
+            "value": [0.5, 0.25, 0.75, 0.125],
+        }
+    )
+    found = sweep.found(table)
+    assert found.index.to_list() == ["L2 H0, L2 H1", "L2 H0, L3 H0"]
+    assert found.to_numpy().tolist() == [[0, 0.8, 4, 50, 75], [0.4, 0.4, 1, 25, 12.5]]
+    curve = sweep.curve(table)
+    assert curve[curve.metric == "rec_acc50"].sort_values("setting").value.to_list() == [
+        0.5,
+        0.5,
+        0.25,
+        0.5,
+        0.5,
+    ]
+
+
+def test_verdicts_after_correction_by_hand():
+    gains = pd.DataFrame(
+        {
+            "variant": ["reference", "a", "b", "c"],
+            "metric": "rec_acc50",
+            "value": [0.0, 0.1, -0.2, 0.05],
+            "low": [0.0, 0.05, -0.3, 0.01],
+            "high": [0.0, 0.15, -0.1, 0.09],
+            "p": [1.0, 0.01, 0.001, 0.06],
+        }
+    )
+    table = verdicts(gains).loc["rec_acc50"]
+    assert table.verdict.to_dict() == {"a": "better", "b": "worse", "c": "no clear difference"}
+    assert table.loc["b", ["points", "low", "high"]].to_list() == [-20, -30, -10]

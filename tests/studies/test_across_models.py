@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xarray as xr
-import zarr
 from hypothesis import given
 from hypothesis import strategies as st
 from made_up_profile import made_up
@@ -17,7 +16,6 @@ from scipy.stats import spearmanr
 from locheads.data.samples import Sample
 from locheads.errors import LocheadsError
 from locheads.method.selection import Head
-from locheads.profiling.store import read_profile
 from locheads.studies.across_models import (
     NAMED_DEPTHS,
     compared,
@@ -32,8 +30,9 @@ from locheads.studies.across_models import (
 
 def test_rho_is_that_of_frequency_and_iou_of_the_heads_chosen_often() -> None:
     profiled = made_up()
-    one = compared("made-up", profiled, least_frequency=0.1)
-    frequency, iou = one.selection.frequency, profiled.iou.values.mean(axis=0)
+    held_out = made_up().assign(iou=made_up().iou ** 2)
+    one = compared("made-up", profiled, held_out, least_frequency=0.1)
+    frequency, iou = one.selection.frequency, held_out.iou.values.mean(axis=0)
     often = frequency >= 0.1
     assert 3 < often.sum() < often.size
     assert set(one.often) == {Head(int(layer), int(head)) for layer, head in np.argwhere(often)}
@@ -45,15 +44,15 @@ def test_rho_is_that_of_frequency_and_iou_of_the_heads_chosen_often() -> None:
 def test_the_selection_does_not_know_the_overlap() -> None:
     profiled = made_up()
     other = profiled.assign(iou=profiled.iou * 0 + 0.5)
-    assert compared("a", profiled).selection.heads == compared("b", other).selection.heads
-    assert compared("b", other).selection.frequency == pytest.approx(
-        compared("a", profiled).selection.frequency
+    assert compared("a", profiled, profiled).selection.heads == compared("b", other, other).selection.heads
+    assert compared("b", other, other).selection.frequency == pytest.approx(
+        compared("a", profiled, profiled).selection.frequency
     )
 
 
 def test_a_constant_overlap_leaves_rho_undefined_and_says_so() -> None:
     flat = made_up()
-    row = correlations([compared("flat", flat.assign(iou=flat.iou * 0 + 0.5))])[0]
+    row = correlations([compared("flat", flat, flat.assign(iou=flat.iou * 0 + 0.5))])[0]
     assert row["rho"] is None and row["low"] is None
     assert row["model"] == "flat"
 
@@ -61,11 +60,11 @@ def test_a_constant_overlap_leaves_rho_undefined_and_says_so() -> None:
 def test_a_profile_without_masks_is_refused_by_name() -> None:
     bare = made_up()
     with pytest.raises(LocheadsError, match=r"bare: .*without masks"):
-        compared("bare", bare.assign(iou=bare.iou * np.nan))
+        compared("bare", bare, bare.assign(iou=bare.iou * np.nan))
 
 
 def test_overview_names_size_and_heads() -> None:
-    one = compared("made-up", made_up(), k=2)
+    one = compared("made-up", made_up(), made_up(), k=2)
     row = overview([one]).loc["made-up"]
     first = one.selection.heads[0]
     assert row["layers × heads"] == "8 × 8"
@@ -112,24 +111,6 @@ def test_one_model_alone_has_nothing_to_compare() -> None:
     assert table.empty and "phi" in table
 
 
-def test_a_finished_store_is_read_and_others_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(LocheadsError, match="nowhere: not a profile"):
-        read_profile(tmp_path / "nowhere")
-    store = tmp_path / "store"
-    made_up(samples=4).to_zarr(store, consolidated=False)
-    with pytest.raises(LocheadsError, match="not a profile"):
-        read_profile(store)
-    done = zarr.open_group(store, mode="r+").create_array(
-        "done", data=np.array([True, True, False, True]), dimension_names=["sample"]
-    )
-    with pytest.raises(LocheadsError, match="3 of 4 samples done"):
-        read_profile(store)
-    done[:] = True
-    stored = read_profile(store)
-    assert stored.attrs["model"] == "made-up" and "done" not in stored
-    np.testing.assert_array_equal(stored.iou, made_up(samples=4).iou)
-
-
 def seen(image: str, box: tuple[float, float, float, float] | None) -> Sample:
     return Sample(f"{image}{box}", Path("x.png"), image, "it", (8, 8), box=box)
 
@@ -166,7 +147,7 @@ def test_sameness_is_undefined_without_two_objects_of_a_picture_or_for_uniform_m
 
 
 def test_the_head_of_most_choices_and_least_overlap_is_overrated() -> None:
-    one = compared("made-up", made_up())
+    one = compared("made-up", made_up(), made_up())
     iou = one.selection.frequency.copy()  # overlap as frequency would have it
     wrong = one.selection.heads[0]
     iou[wrong] = -1.0

@@ -22,10 +22,14 @@ from locheads.studies.audit import chosen_by, greedy_of, heads_of, variants_of
 from locheads.studies.audit_effects import (
     comparisons,
     correlation_differences,
+    cost_of_greed,
+    found_heads,
     in_points,
     listing,
     ranked,
     released,
+    saved,
+    wholes_and_parts,
     without_effect,
 )
 from locheads.studies.audit_readings import (
@@ -228,6 +232,53 @@ def test_the_releases_stand_under_the_papers_reading():
     table = released(pd.DataFrame(rows))
     assert list(table.index) == [DEFAULT, *AS_SHIPPED, *CRITERIA_ONLY]
     assert table.loc[DEFAULT].tolist() == ["31.0 [25.0, 37.5]"] * 2
+
+
+def test_greedy_selection_costs_the_difference_within_a_release():
+    values = {DEFAULT: 0.8, **dict.fromkeys(AS_SHIPPED, 0.25), **dict.fromkeys(CRITERIA_ONLY, 0.6)}
+    rows = [{"variant": name, "metric": "rec_acc50", "value": value} for name, value in values.items()]
+    table = cost_of_greed(pd.DataFrame(rows))
+    assert list(table.index) == list(AS_SHIPPED)
+    np.testing.assert_allclose(table.to_numpy(), [[25, 60, 80, 35]] * 4)
+
+
+def test_saved_scores_name_what_is_shipped_and_what_is_not(effects):
+    names = [DEFAULT, *AS_SHIPPED, *CRITERIA_ONLY]
+    rows = [{"variant": name, "metric": "rec_acc50", "value": n / 10} for n, name in enumerate(names)]
+    numbers = saved(pd.DataFrame(rows), effects)
+    records = numbers.pop("effects")
+    assert numbers == {
+        "rec_acc50_default": 0.0,
+        "rec_acc50_first_release_as_shipped_five": 0.1,
+        "rec_acc50_first_release_as_shipped_three": 0.2,
+        "rec_acc50_later_rewrite_as_shipped_five": 0.3,
+        "rec_acc50_later_rewrite_as_shipped_three": 0.4,
+        "rec_acc50_first_release_criteria": 0.5,
+        "rec_acc50_later_rewrite_criteria": 0.6,
+    }
+    missing = [one for one in records if one["variant"] == "d" and one["metric"] == "spearman"]
+    assert len(records) == 15 and missing[0]["value"] is None
+
+
+def test_found_heads_lists_only_readings_that_move_candidates():
+    same = np.array([[[True, True, False]]] * 4)
+    other = np.array([[[True, False, True]]] * 4)
+    chosen = {DEFAULT: same, "a": same, "b": other}
+    wanted = {DEFAULT: Reading(), "a": Reading(kept=5), "b": Reading(level=2.0, kept=5)}
+    table = found_heads(chosen, heads_of(chosen, k=2), wanted)
+    assert list(table.index) == [DEFAULT, "b"] and table.loc["b", "parameters"] == "level, kept"
+    assert table["candidates in common [%]"].tolist() == [100, 33]
+    assert table.heads.tolist() == ["L0 H0, L0 H1", "L0 H0, L0 H2"]
+
+
+def test_the_whole_of_a_release_stands_beside_the_sum_of_its_parts():
+    names = [*CRITERIA_ONLY, *(one.name for one in ALTERNATIVES)]
+    rows = [
+        {"variant": name, "metric": metric, "value": 1.0}
+        for name in names for metric in ("rec_acc50", "res_ciou", "spearman")
+    ]  # fmt: skip
+    table = wholes_and_parts(pd.DataFrame(rows))
+    assert table.to_numpy().tolist() == [[1.0] * 3, [4.0] * 3, [1.0] * 3, [7.0] * 3]
 
 
 def test_the_bend_by_curvature_is_where_the_circle_is_smallest():

@@ -1,6 +1,6 @@
-"""Merges a checkpoint that was published as a difference to another's weights, as LLaVA-7B and 13B were.
+"""Merges a checkpoint that was published as a difference to another one's weights: LLaVA-7B and 13B.
 
-LLaMA's licence did not allow to publish its weights, so LLaVA (v0 and v1.1) holds `weights − LLaMA's weights`.
+LLaMA's licence did not allow to publish its weights; LLaVA (v0 and v1.1) holds `weights − LLaMA's weights`.
 """
 
 from __future__ import annotations
@@ -74,20 +74,21 @@ def _check(base: Path, before: Weights, delta: Path, files: list[Path]) -> None:
             "the two do not belong together, or a file of weights is missing"
         )
     for key, shape in shapes.items():
-        if key not in before:
-            if not key.startswith(_NEW):
-                raise LocheadsError(
-                    f"{base}: {key} is not there, and {delta} needs it; give the base it was made from"
-                )
-            continue
-        old = before[key].shape
-        grown = key in _GROWN and len(old) == 2 and old[0] <= shape[0] and old[1:] == shape[1:]
-        if old != shape and not grown:
-            sizes = ["×".join(map(str, one)) for one in (old, shape)]
+        if key in before:
+            _check_shape(key, before[key].shape, shape, f"{base} and {delta}")
+        elif not key.startswith(_NEW):
             raise LocheadsError(
-                f"{key} has {sizes[0]} values in {base} and {sizes[1]} in {delta}; "
-                "give the base it was made from"
+                f"{base}: {key} is missing; {delta} was made from another base, give that one"
             )
+
+
+def _check_shape(key: str, old: torch.Size, new: torch.Size, folders: str) -> None:
+    grown = key in _GROWN and len(old) == 2 and old[0] <= new[0] and old[1:] == new[1:]
+    if old != new and not grown:
+        sizes = " and ".join("×".join(map(str, one)) for one in (old, new))
+        raise LocheadsError(
+            f"{key} has {sizes} values in {folders}; give the base that the second was made from"
+        )
 
 
 def _write(before: Weights, files: list[Path], folder: Path) -> Mapping[str, str]:

@@ -72,6 +72,10 @@ def load(
     decoder = config_of(name, raw, len(_needed(name, weights, _EMBEDDING)))
     own = {key.removeprefix(_TOWER): weights.pop(key) for key in list(weights) if key.startswith(_TOWER)}
     tower = load_tower(name, folder, str(raw["mm_vision_tower"]), own, where)
+    if raw.get("mm_vision_tower_aux"):
+        from locheads.model.original.mini_gemini import with_details  # registers its class with transformers
+
+        tower = with_details(name, folder, raw, weights, tower, where)
     weights |= {_TOWER + key: tensor for key, tensor in tower.weights.items()}
     tokenizer = tokenizer_of(folder, decoder)
     tokenizer.add_special_tokens({"additional_special_tokens": [IMAGE]})
@@ -98,7 +102,6 @@ def _check_kind(name: str, raw: Mapping[str, Any]) -> None:
         f"mm_projector_type {projector}": projector not in _ACTIVATIONS,
         "image_aspect_ratio anyres": "anyres" in str(raw.get("image_aspect_ratio")),
         "mm_vision_select_feature cls_patch": raw.get("mm_vision_select_feature", "patch") != "patch",
-        "mm_vision_tower_aux": bool(raw.get("mm_vision_tower_aux")),
     }
     for kind, other in kinds.items():
         if other:
@@ -161,7 +164,7 @@ def _config(raw: Mapping[str, Any], tower: Tower, decoder: PreTrainedConfig, ima
         text_config=decoder,
         vision_config=tower.config,
         image_token_index=image,
-        vision_feature_layer=raw.get("mm_vision_select_layer", -2),
+        vision_feature_layer=raw.get("mm_vision_select_layer", -2) if tower.select is None else tower.select,
         vision_feature_select_strategy="default" if tower.first else "full",
         projector_hidden_act=_ACTIVATIONS[raw.get("mm_projector_type", "linear")],
     )

@@ -16,8 +16,14 @@ from locheads.errors import LocheadsError
 from locheads.model.original import intern_vit
 from locheads.model.original.weights import Weights, read
 
-HUB_NAMES = {"intern_vit_6b_224px": "OpenGVLab/InternViT-6B-224px"}
-"""Folder that a published `mm_vision_tower` names → the repository that holds it."""
+HUB_NAMES = {
+    "./pretrained/intern_vit_6b_224px": "OpenGVLab/InternViT-6B-224px",
+    "model_zoo/OpenAI/clip-vit-large-patch14-336": "openai/clip-vit-large-patch14-336",
+    "model_zoo/OpenAI/openclip-convnext-large-d-320-laion2B-s29B-b131K-ft-soup": (
+        "laion/CLIP-convnext_large_d_320.laion2B-s29B-b131K-ft-soup"
+    ),
+}
+"""Folder that a published `config.json` names → the repository that holds the tower."""
 
 _OTHERS = {
     "siglip": "SigLIP",
@@ -30,7 +36,7 @@ _OPENAI = re.compile(r"(^|[/_])clip-vit-(base|large)-patch\d+(-336)?$|ShareGPT4V
 """Towers that are CLIP as OpenAI published it: heads of 64 channels, and the quick GELU."""
 _CLIP_TEXT = re.compile(r"^(text_model\.|text_projection|visual_projection|logit_scale)")
 """The other half of a CLIP, in whose repositories the tower is published."""
-_FILES = ["*.json", "*.safetensors", "pytorch_model*.bin"]
+_FILES = ["*.json", "*.safetensors", "pytorch_model*.bin", "open_clip_pytorch_model.bin"]
 
 
 @dataclass(frozen=True)
@@ -42,12 +48,14 @@ class Tower:
         weights: Its weights, by the keys of the class.
         images: What brings pictures to its size, mean and deviation.
         first: Whether its tokens start with a class token, which LLaVA leaves out.
+        select: The hidden state to take, where it is not the one that the checkpoint's `config.json` says.
     """
 
     config: PreTrainedConfig
     weights: Weights
     images: CLIPImageProcessor
     first: bool = True
+    select: int | None = None
 
 
 def load_tower(name: str, folder: Path, named: str, own: Weights, where: Mapping[str, Any]) -> Tower:
@@ -88,19 +96,25 @@ def beside(folder: Path, named: str) -> Path | None:
     return next((place for place in places if place.is_dir()), None)
 
 
-def fetched(name: str, named: str, where: Mapping[str, Any], files: list[str] = _FILES) -> Path:
+def fetched(
+    name: str,
+    named: str,
+    where: Mapping[str, Any],
+    files: list[str] = _FILES,
+    key: str = "mm_vision_tower",
+) -> Path:
     """Returns the folder of a tower that the hub holds, after fetching it.
 
     Raises:
         LocheadsError: The hub does not hold it.
     """
-    repository = HUB_NAMES.get(Path(named).name, named)
+    repository = HUB_NAMES.get(named, named)
     try:
         only = bool(where.get("local_files_only"))
         return Path(snapshot_download(repository, local_files_only=only, allow_patterns=files))
     except (OSError, ValueError) as error:
         raise LocheadsError(
-            f"model '{name}': its vision tower '{named}' (mm_vision_tower in config.json) is neither in the "
+            f"model '{name}': its vision tower '{named}' ({key} in config.json) is neither in the "
             "checkpoint, nor a folder, nor on the hub; fetch it and set the key to its folder"
         ) from error
 

@@ -14,7 +14,7 @@ from tiny_models import CORPUS, make_tokenizer
 from transformers import PreTrainedTokenizerFast
 
 from locheads.model.attention import capture
-from locheads.model.loading import load_lvlm
+from locheads.model.loading import load_lvlm, varied
 from locheads.model.lvlm import Lvlm
 from locheads.model.prompts import SYSTEM
 
@@ -48,7 +48,9 @@ def settings(folder: Path, said: dict[str, object]) -> None:
 
 
 def ids_of(lvlm: Lvlm, expression: str) -> list[int]:
-    return lvlm.encode([picture((60, 40))], [expression]).inputs["input_ids"][0].tolist()
+    return (
+        varied(lvlm, query="word").encode([picture((60, 40))], [expression]).inputs["input_ids"][0].tolist()
+    )
 
 
 def expected(folder: Path, expression: str, image: int) -> list[int]:
