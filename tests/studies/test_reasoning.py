@@ -8,7 +8,21 @@ import pytest
 from PIL import Image
 
 from locheads.data.samples import Sample
+from locheads.model.lvlm import Lvlm
+from locheads.model.segmenter import Segmenter
 from locheads.studies import reasoning
+
+
+class NoModel(Lvlm):
+    """Stands for a model that is not asked."""
+
+    def __init__(self) -> None: ...
+
+
+class NoSegmenter(Segmenter):
+    """Stands for a segmenter that is not asked."""
+
+    def __init__(self) -> None: ...
 
 
 def query(name: str, text: str, image: str = "p", long: bool = False) -> Sample:
@@ -65,14 +79,14 @@ def test_plain_words_are_paired_with_their_hints(monkeypatch):
         return pd.DataFrame(again).drop(columns=["split", "query"])
 
     monkeypatch.setattr(reasoning, "evaluate", evaluate)
-    found = reasoning.plain_against_hints(None, None, [hint, other], pd.DataFrame(rows), ())
+    found = reasoning.plain_against_hints(NoModel(), NoSegmenter(), [hint, other], pd.DataFrame(rows), ())
     assert asked == ["the crescent"]
     assert found.gain.value["res_ciou"] == pytest.approx(0.8) and found.gain.value["rec_acc50"] == 1
     assert "res_ciou: plain words gain +80.0 points" in str(found)
     assert found.scores.groupby("kind").queries.first().to_dict() == dict.fromkeys(
         (reasoning.HINT, reasoning.OTHER, reasoning.PLAIN), 1
     )
-    alone = reasoning.plain_against_hints(None, None, [other], pd.DataFrame(rows[1:]), ())
+    alone = reasoning.plain_against_hints(NoModel(), NoSegmenter(), [other], pd.DataFrame(rows[1:]), ())
     assert str(alone) == "no query is a hint" and alone.gain.empty
 
 
