@@ -99,7 +99,12 @@ def kind_bars(shares: pd.DataFrame, counts: Sequence[int], label: str) -> Figure
         counts: Number of samples of each group.
         label: Name of the groups.
     """
-    meant = {"hit": "hit", "merged": "also over another", "rival": "on another", "off": "other miss"}
+    meant = {
+        "hit": "hit",
+        "merged": "merged: over another, too",
+        "rival": "rival: on another",
+        "off": "off: other miss",
+    }
     figure, axes = plt.subplots(figsize=(7, 3.4))
     base = np.zeros(len(shares))
     for kind in KINDS:

@@ -114,6 +114,13 @@ class PlainWords:
         ]
         return "\n".join(said) or "no query is a hint"
 
+    def numbers(self) -> dict[str, float]:
+        """Returns the scores of each kind, and the gain of the plain words, named for saving."""
+        saved = {
+            f"{row.metric}_{row.kind}".replace(" ", "_"): float(row.value) for row in self.scores.itertuples()
+        }
+        return saved | {f"plain_words_gain_{name}": float(gain) for name, gain in self.gain.value.items()}
+
 
 def plain_against_hints(
     lvlm: Lvlm, segmenter: Segmenter, samples: Sequence[Sample], outcomes: pd.DataFrame, heads: Heads,
