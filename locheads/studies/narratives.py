@@ -122,7 +122,8 @@ def examples(outcomes: pd.DataFrame, phrases: Sequence[Sample]) -> list[Case]:
         (
             one.image,
             f"… {one.phrase}",
-            *(np.array(boxes.loc[one.sample_id, keep], float) for keep in (ALL, LARGEST)),
+            np.array(boxes.loc[one.sample_id, ALL], float),
+            np.array(boxes.loc[one.sample_id, LARGEST], float),
             np.array(one.box, float),
         )
         for one in plural + things + stuff
