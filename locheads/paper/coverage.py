@@ -61,7 +61,7 @@ COVERAGE = (
     Counterpart("Table 7", RES, "03_grounding", "{metric}_{dataset}_{split}"),
     Counterpart("Table 8", f"{REC} and {RES}", "08_smoothing", "{metric}_{setting}"),
     Counterpart("Table 9", "average recall [%]", "11_narrative_grounding", "{metric}_all_largest", "phrases"),
-    Counterpart("Figure 5", "Spearman's ρ", "02_iou_frequency_correlation", "spearman_rho", "samples"),
+    Counterpart("Figure 6b", "Spearman's ρ", "02_iou_frequency_correlation", "spearman_rho", "samples"),
     Counterpart("Figure 9", "failures", "13_failures", "rec_acc50_counting", "counting_expressions"),
     Counterpart("Figure 12", "Spearman's ρ", "15_across_models", "spearman_rho", "samples"),
     Counterpart("Figure 13", "same heads over τ", "06_threshold", "same_top3_share_in_papers_range", ""),
@@ -224,10 +224,10 @@ SAID = (
     ),
     Said("τ", f"{THRESHOLD_OF_LLAVA_15_7B:g}", MODEL, "06_threshold", "threshold"),
     _said(
-        "Spearman's ρ (Figure 5)",
+        "Spearman's ρ (Figure 6b)",
         f"> {SPEARMAN_FLOOR}, p < {SPEARMAN_P}",
         "each of ten models",
-        "Figure 5",
+        "Figure 6b",
     ),
     _said(
         f"share of τ in {list(STABLE_THRESHOLDS)} with the same three heads (Figure 13)",

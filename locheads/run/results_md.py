@@ -17,13 +17,21 @@ from locheads.run.recorded import committed, differences, read
 from locheads.run.runner import find_notebook
 
 DATASETS = {"refcoco": "RefCOCO", "refcoco+": "RefCOCO+", "refcocog": "RefCOCOg", "reasonseg": "", "png": ""}
+CLOSING = """## What has no number
+
+Table 7 prints its own 67.1 for DeepSeek-VL-7B on RefCOCO+ testA, where Table 2 has 66.1; its other rows of the
+paper's method are Table 2's. Figures 8 and 15 to 17 show examples: `locheads run 03` draws them for any model
+and data. Figure 18 shows drawings and portraits: `locheads ground PICTURE EXPRESSION --model …` on pictures of
+that kind. Figure 19 gives the mask to an image editor, which is not part of this package;
+`locheads.model.segmenter` makes the mask.
+"""
 HEADING = """# Results
 
 Written by `locheads results` from `locheads.paper.tables` and `results/`; edit neither numbers nor text here.
 
 Rows of the paper first, then, in bold, what was computed here, with its world. **The specimen is a small
 model on generated scenes: its numbers are never the paper's**, and stand here to compare patterns. In
-brackets: 95 % bootstrap intervals, over samples (of ρ: over heads). A row that was not computed here says
+brackets: 95 % bootstrap intervals, over pictures (of ρ: over heads). A row that was not computed here says
 what it takes.
 """
 
@@ -42,6 +50,7 @@ def report(of: Sequence[str]) -> str:
         if one.place in tables:
             parts.append("\n".join(_table(one, tables[one.place], of)) + "\n")
     parts.append("\n".join(_said(of)) + "\n")
+    parts.append(CLOSING)
     return "\n".join(parts)
 
 

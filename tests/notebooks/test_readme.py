@@ -30,9 +30,9 @@ def correlation(results: Results) -> str:
 
 
 def scores(results: Results) -> str:
-    hits, chance = results["rec_acc50_refcoco_val"], results["rec_acc50_refcoco_val_random"]
-    overlap = percent(results["res_ciou_refcoco_val"])
-    return f"Acc@0.5 {percent(hits)} (random heads {percent(chance)}), cIoU {overlap}"
+    hits, chance = (percent(results[f"rec_acc50_{which}_control"]) for which in ("localization", "random"))
+    overlap, few = percent(results["res_ciou_refcoco_val"]), results["held_out"]
+    return f"Acc@0.5 {hits} (random heads {chance}), cIoU {overlap} (on {few})"
 
 
 def number_of_heads(results: Results) -> str:
@@ -46,8 +46,8 @@ def fixed_and_greedy(results: Results) -> str:
 
 
 def threshold(results: Results) -> str:
-    same = percent(results["same_top3_threshold_share"])
-    return f"τ = {results['threshold']:.2f}, same three heads at {same} of these"
+    same = percent(results["same_top3_share_in_papers_range"])
+    return f"τ = {results['threshold']:.2f}, same three heads over {same} of the paper's range"
 
 
 def stability(results: Results) -> str:
