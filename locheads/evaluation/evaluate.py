@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -69,6 +69,7 @@ def evaluate_variants(
     samples: Sequence[Sample],
     maps: Iterable[Float[np.ndarray, "layer head row column"]],
     variants: Mapping[str, Variant],
+    boxes_alone: Collection[str] = (),
 ) -> pd.DataFrame:
     """Grounds every sample under every variant; boxes with the same prompt share the image embedding.
 
@@ -78,6 +79,7 @@ def evaluate_variants(
         samples: Samples with a box; of those without a mask, `intersection` and `union` are NaN.
         maps: Maps of all heads, one sample after another: from `stored_maps` or `profile.maps_of`.
         variants: Name → variant.
+        boxes_alone: Names of variants that are scored by their boxes; `intersection` and `union` are NaN.
 
     Returns:
         One row per sample and variant, the variants of a sample together: `sample_id`, `image_id`, `variant`,
@@ -92,9 +94,12 @@ def evaluate_variants(
         for number, (sample, heads) in enumerate(zip(samples, maps, strict=True)):
             window = lvlm.window(sample.size)
             found = [variant.ground(heads, window, number) for variant in variants.values()]
-            with_mask = sample.segmentation is not None
-            masks = _masks(sample, window, found, list(variants.values()), segmenter) if with_mask else None
-            rows.append(_outcomes(sample, found, masks).assign(variant=list(variants)))
+            rows.append(_outcomes(sample, found).assign(variant=list(variants)))
+            if sample.segmentation is not None:
+                chosen = [number for number, name in enumerate(variants) if name not in boxes_alone]
+                some = [list(variants.values())[number] for number in chosen]
+                masks = _masks(sample, window, [found[number] for number in chosen], some, segmenter)
+                rows[-1].loc[chosen, ["intersection", "union"]] = _areas(sample, masks)
             bar.update()
     return pd.concat(rows, ignore_index=True)
 
@@ -120,24 +125,26 @@ def _masks(
     return masks
 
 
-def _outcomes(
-    sample: Sample, found: Sequence[Grounding], masks: Bool[np.ndarray, "n height width"] | None
-) -> pd.DataFrame:
-    """Compares the groundings of one sample with its box and, if it has one, mask: one row per grounding."""
+def _areas(sample: Sample, masks: Bool[np.ndarray, "n height width"]) -> Int[np.ndarray, "n 2"]:
+    """Counts the pixels of intersection and union of each mask with the true one, ignored pixels left out."""
+    counted = true_mask(sample)
+    if sample.ignored_mask is not None:
+        masks, counted = masks & ~sample.ignored_mask, counted & ~sample.ignored_mask
+    overlap = mask_overlap(masks, np.broadcast_to(counted, masks.shape))
+    return np.stack([overlap.intersection, overlap.union], axis=-1)
+
+
+def _outcomes(sample: Sample, found: Sequence[Grounding]) -> pd.DataFrame:
+    """Compares the boxes of one sample with its own, one row per grounding; areas are not known yet."""
     boxes = np.stack([one.box for one in found])
-    areas: dict[str, Any] = {"intersection": np.nan, "union": np.nan}
-    if masks is not None:
-        counted = true_mask(sample)
-        if sample.ignored_mask is not None:
-            masks, counted = masks & ~sample.ignored_mask, counted & ~sample.ignored_mask
-        areas = vars(mask_overlap(masks, np.broadcast_to(counted, masks.shape)))
     return pd.DataFrame(
         {
             "sample_id": sample.sample_id,
             "image_id": sample.image_id,
             "box": list(map(tuple, boxes)),
             "box_iou": box_iou(np.tile(np.array(sample.box, float), (len(boxes), 1)), boxes),
-            **areas,
+            "intersection": np.nan,
+            "union": np.nan,
         }
     )
 
@@ -182,7 +189,7 @@ def evaluate(
         segmenter: Turns boxes into masks; the box is its only prompt.
         samples: Samples with a box, and with a mask or without.
         heads: The localization heads.
-        rivals: Other choices of heads, numbered by `draw`.
+        rivals: Other choices of heads, numbered by `draw`; scored by their boxes alone.
 
     Returns:
         Rows as from `evaluate_variants`, with `heads` ("localization" or "random") and `draw` instead of
@@ -197,7 +204,7 @@ def evaluate(
     order = by_image(samples, BATCH)
     ordered = [samples[position] for position in order]
     maps = (some[None] for some in maps_of(lvlm, ordered, heads=union))
-    outcomes = evaluate_variants(lvlm, segmenter, ordered, maps, variants)
+    outcomes = evaluate_variants(lvlm, segmenter, ordered, maps, variants, list(variants)[1:])
     rows = np.argsort(order)[:, None] * len(choices) + np.arange(len(choices))  # back to the given order
     outcomes = outcomes.iloc[rows.ravel()].reset_index(drop=True)
     names, draws, _ = zip(*choices, strict=True)

@@ -94,7 +94,7 @@ def _parts(group: pd.DataFrame) -> tuple[dict[str, np.ndarray], np.ndarray]:
     boxes = {"rec_acc50": np.stack([ious >= 0.5, ones], axis=-1)}
     if group["union"].isna().any():
         return boxes, pictures
-    areas = group[["intersection", "union"]].to_numpy().reshape(-1, draws, 2)
+    areas = group[["intersection", "union"]].to_numpy().astype(np.int64).reshape(-1, draws, 2)
     mask_ious = Overlap(areas[..., 0], areas[..., 1]).iou
     return {**boxes, "res_ciou": areas, "res_giou": np.stack([mask_ious, ones], axis=-1)}, pictures
 
