@@ -12,10 +12,11 @@ from PIL import Image
 from locheads import paper
 from locheads.data.samples import Sample
 from locheads.data.scenes.expressions import plain_words
-from locheads.evaluation.evaluate import Heads, evaluate
+from locheads.evaluation.evaluate import Heads, Variant, evaluate, evaluate_variants
 from locheads.evaluation.scores import differences, scores
 from locheads.model.lvlm import Lvlm
 from locheads.model.segmenter import Segmenter
+from locheads.profiling.profile import maps_of
 
 METRICS = {"res_ciou": "cIoU", "res_giou": "gIoU"}
 PAPERS = ("LISA-7B", "LISA-13B", "LLaVA-1.5-7B", "LLaVA-1.5-13B")
@@ -50,14 +51,23 @@ def segment(
     heads: Heads,
     rivals: Sequence[Heads],
 ) -> pd.DataFrame:
-    """Returns the rows of `evaluate` for all splits, with the columns `split` and `query` (short or long)."""
+    """Grounds and segments every query with the localization heads and with each rival choice.
+
+    Returns:
+        Rows of `evaluate_variants` with `heads` ("localization" or "random"), `draw`, `split` and `query`
+        (short or long); masks of rivals count, too.
+    """
+    names = ["localization 0", *(f"random {draw}" for draw in range(len(rivals)))]
+    variants = {name: Variant(one) for name, one in zip(names, (heads, *rivals), strict=True)}
     rows = [
-        evaluate(lvlm, segmenter, samples, heads, rivals).assign(split=split)
+        evaluate_variants(lvlm, segmenter, samples, maps_of(lvlm, samples), variants).assign(split=split)
         for split, samples in queries.items()
     ]
     lengths = {one.sample_id: length(one) for samples in queries.values() for one in samples}
     outcomes = pd.concat(rows, ignore_index=True)
-    return outcomes.assign(query=outcomes.sample_id.map(lengths))
+    parts = outcomes.pop("variant").str.split(" ", expand=True)
+    named = {"heads": parts[0], "draw": parts[1].astype(int), "query": outcomes.sample_id.map(lengths)}
+    return outcomes.assign(**named)
 
 
 def score_table(outcomes: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
