@@ -44,7 +44,7 @@ def overlay(
     if true is not None:
         draw_box(right, true, TRUE, "--")
         looks["true box"] = (TRUE, "--")
-    lines = [plt.Line2D([], [], color=color, linestyle=style) for color, style in looks.values()]
+    lines = [plt.Line2D([], [], color=color, ls=style) for color, style in looks.values()]
     figure.legend(lines, list(looks), loc="outside lower center", ncols=len(looks), frameon=False)
     return figure
 
