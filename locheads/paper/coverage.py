@@ -25,7 +25,7 @@ MODEL = "LLaVA-1.5-7B"
 
 PLACES = (
     *(f"Table {number}" for number in range(1, 10)),
-    *(f"Figure {number}" for number in (5, 9, 12, 13, 14)),
+    *(f"Figure {number}" for number in ("6b", 9, 12, 13, 14)),
 )
 """The paper's tables, and its figures with a number to compare or a case to look at."""
 
