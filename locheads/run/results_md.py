@@ -19,10 +19,10 @@ from locheads.run.runner import find_notebook
 DATASETS = {"refcoco": "RefCOCO", "refcoco+": "RefCOCO+", "refcocog": "RefCOCOg", "reasonseg": "", "png": ""}
 CLOSING = """## What has no number
 
-Table 7 prints its own 67.1 for DeepSeek-VL-7B on RefCOCO+ testA, where Table 2 has 66.1; its other rows of the
-paper's method are Table 2's. Figures 8 and 15 to 17 show examples: `locheads run 03` draws them for any model
-and data. Figure 18 shows drawings and portraits: `locheads ground PICTURE EXPRESSION --model …` on pictures of
-that kind. Figure 19 gives the mask to an image editor, which is not part of this package;
+Table 7 prints its own 67.1 for DeepSeek-VL-7B on RefCOCO+ testA, where Table 2 has 66.1; its other rows of
+the paper's method are Table 2's. Figures 8 and 15 to 17 show examples: `locheads run 03` draws them for any
+model and data. Figure 18 shows drawings and portraits: `locheads ground PICTURE EXPRESSION --model …` on
+pictures of that kind. Figure 19 gives the mask to an image editor, which is not part of this package;
 `locheads.model.segmenter` makes the mask.
 """
 HEADING = """# Results
