@@ -53,10 +53,10 @@ data: $(INSTALLED)
 	$(BIN)/locheads data
 
 unit: data
-	OMP_NUM_THREADS=1 $(TWO_AT_ONCE) -m 'not slow' tests
+	OMP_NUM_THREADS=1 $(TWO_AT_ONCE) -m 'not slow and not browser' tests
 
 pytest: data
-	OMP_NUM_THREADS=1 $(TWO_AT_ONCE) --no-loadscope-reorder tests
+	OMP_NUM_THREADS=1 $(TWO_AT_ONCE) --no-loadscope-reorder -m 'not browser' tests
 
 doctests: $(INSTALLED)
 	$(BIN)/pytest --doctest-modules $(EXAMPLES)
@@ -89,7 +89,8 @@ book: $(BOOKED)
 	@echo "open $(BOOK)/html/index.html"
 
 book-test: book
-	$(BIN)/pytest tests/book -rs
+	$(BIN)/pytest -rs tests/book
+	$(BIN)/pytest -rs -m browser tests/explorer
 
 format: $(INSTALLED)
 	$(BIN)/ruff check --fix .

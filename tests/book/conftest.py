@@ -21,6 +21,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.slow)
+            if item.path.stem in ("test_book", "test_lab"):
+                item.add_marker(pytest.mark.browser)
 
 
 @pytest.fixture(scope="session")

@@ -357,4 +357,8 @@ def test_the_overlay_carries_expression_and_legend(tmp_path: Path, monkeypatch: 
     sample.image.save(tmp_path / "a.png")
     ground_file(tmp_path / "a.png", "the large ring", "specimen", "L4H2", "specimen", tmp_path / "o.png")
     assert drawn[0].get_suptitle() == "the large ring"
-    assert [text.get_text() for text in drawn[0].legends[0].texts] == ["pseudo-mask", "convex hull", "box"]
+    assert [text.get_text() for text in drawn[0].legends[0].texts] == [
+        "pseudo-mask",
+        "its hull",
+        "box of the heads",
+    ]

@@ -15,7 +15,10 @@ from locheads.method.grounding import ground
 from locheads.method.selection import Head, take_heads
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium is installed to open the page in")
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(CHROMIUM is None, reason="no chromium is installed to open the page in"),
+]
 
 Page = Any
 

@@ -14,7 +14,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import tiny_base
 import tiny_models
+import tiny_qwen
 from datasets import Dataset
 from llava_layout import make, write
 
@@ -113,8 +115,8 @@ def test_the_whole_study(
     request: pytest.FixtureRequest,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(tiny_models, "TEXT", tiny_models.TEXT | {"num_hidden_layers": 8})
-    monkeypatch.setattr(tiny_models, "SLIDING", {})
+    monkeypatch.setitem(tiny_base.TEXT, "num_hidden_layers", 8)
+    monkeypatch.setattr(tiny_qwen, "SLIDING", {})
     for part in ("locheads", "notebooks"):
         shutil.copytree(outputs.ROOT / part, tmp_path / part, ignore=shutil.ignore_patterns("__pycache__"))
     given = SMALL | {"model": str(model(tmp_path)), "data": str(request.getfixturevalue(data))} | changes

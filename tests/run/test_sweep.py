@@ -25,14 +25,14 @@ from locheads.run import outputs
 outputs.ROOT = Path('..').resolve()
 with (outputs.ROOT / 'ran').open('a') as log:
     log.write(f'{world}\\n')
-values = {'half': sigma / k, 'k': k + 1, 'told': name, 'rows': [{'a': 1}]}
+values = {'half': sigma / (k if k < 9 else 0), 'k': k + 1, 'told': name, 'rows': [{'a': 1}]}
 outputs.save_results(world, '03_tiny', values);
 """
 
 
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A study of one notebook, which fails when k is 0."""
+    """A study of one notebook, which fails when k is 9."""
     monkeypatch.setattr(outputs, "ROOT", tmp_path)
     (tmp_path / "notebooks").mkdir()
     first = nbformat.v4.new_code_cell(PARAMETERS, metadata={"tags": ["parameters"]})
@@ -62,8 +62,8 @@ def call(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
 def test_points_run_once_and_one_that_fails_does_not_lose_the_others(
     root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], where: list[str]
 ) -> None:
-    path = written(root, "notebook: 03\nbase: {name: star}\ngrid: {k: [1, 0], sigma: [0.5, 2]}\n")
-    worlds = ["few.k-1.sigma-0.5", "few.k-1.sigma-2", "few.k-0.sigma-0.5", "few.k-0.sigma-2"]
+    path = written(root, "notebook: 03\nbase: {name: star}\ngrid: {k: [1, 9], sigma: [0.5, 2]}\n")
+    worlds = ["few.k-1.sigma-0.5", "few.k-1.sigma-2", "few.k-9.sigma-0.5", "few.k-9.sigma-2"]
     assert call(monkeypatch, str(path), *where) == 2
     last = capsys.readouterr().err.splitlines()[-1]
     assert "2 of 4 points failed, the others are in" in last
@@ -94,7 +94,7 @@ def test_other_parameters_of_the_base_run_again(root: Path) -> None:
 def test_a_point_that_fails_after_it_had_run_is_not_in_the_table(root: Path) -> None:
     path = written(root, "notebook: '03'\nbase: {k: 1}\ngrid: {sigma: [1.0]}\n")
     assert [wrong for _, wrong in run_sweep(read_sweep(path))] == [None]
-    broken = written(root, "notebook: '03'\nbase: {k: 0}\ngrid: {sigma: [1.0]}\n")
+    broken = written(root, "notebook: '03'\nbase: {k: 9}\ngrid: {sigma: [1.0]}\n")
     ((point, wrong),) = run_sweep(read_sweep(broken))
     assert wrong and point.finished() is None
     assert [point.finished() for point in read_sweep(written(root, path.read_text()))] == [None]
@@ -144,4 +144,5 @@ def test_paths_may_be_texts(root: Path) -> None:
     assert write_table(file, points) == root / "results" / "few.csv"
     notebook = root / "notebooks" / "03_tiny.ipynb"
     assert declared(str(notebook)) == declared(notebook)
-    assert read_preset(Path(file), str(root)) == read_preset(file, root)
+    preset = written(root, "k: 2")
+    assert read_preset(preset, str(root)) == read_preset(str(preset), root)

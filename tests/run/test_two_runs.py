@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -23,7 +24,8 @@ BODY = "import time\nopen('../started', 'w').write('x')\ntime.sleep(pause)"
 def root(tmp_path: Path) -> Path:
     """A study of one notebook, which sleeps."""
     (tmp_path / "notebooks").mkdir()
-    (tmp_path / "tmp").mkdir()
+    short = tempfile.mkdtemp()  # sockets have paths of about 100 characters at most
+    (tmp_path / "tmp").symlink_to(short)
     first = nbformat.v4.new_code_cell('world = "specimen"\npause = 0.0\n', metadata={"tags": ["parameters"]})
     document = nbformat.v4.new_notebook(cells=[first, nbformat.v4.new_code_cell(BODY)])
     nbformat.write(document, tmp_path / "notebooks" / "01_sleeps.ipynb")
@@ -39,7 +41,7 @@ def started(root: Path, *arguments: str) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env={**os.environ, "TMPDIR": str(root / "tmp")},
+        env={**os.environ, "TMPDIR": os.readlink(root / "tmp")},
     )
 
 
@@ -54,7 +56,7 @@ def sleeping(root: Path) -> subprocess.Popen[str]:
 
 def temporary(root: Path) -> list[str]:
     """Returns what lies in the temporary folder, and the unfinished copies and locks of the world."""
-    left = [*(root / "tmp").rglob("*"), *(root / "runs").rglob(".*")]
+    left = [*Path(os.readlink(root / "tmp")).rglob("*"), *(root / "runs").rglob(".*")]
     return [str(path) for path in left if not path.is_dir() or path.name.startswith("locheads")]
 
 
