@@ -49,6 +49,26 @@ class Stability:
     last: float | None
     passing: tuple[int, int] | None
 
+    @property
+    def reach(self) -> str:
+        """Returns the least and the largest setting at which the heads are the same, in words."""
+        if self.first is None or self.last is None:
+            return "nowhere"
+        return f"{self.first:.2f} to {self.last:.2f}"
+
+    def words(self, heads: int, span: tuple[float, float]) -> str:
+        """Says the same in words; what no setting tells is left out."""
+        lines = []
+        if self.share is not None:
+            lines.append(f"the same {heads} heads at {self.share:.0%} of these: {self.reach}")
+        if self.share_in_span is not None:
+            lines.append(f"in the paper's range, {span[0]} to {span[1]}: at {self.share_in_span:.0%}")
+        if self.passing is not None:
+            lines.append(
+                f"there {self.passing[0]} heads pass at the lower end, {self.passing[1]} at the upper one"
+            )
+        return "\n".join(lines or ["no setting leaves a choice"])
+
 
 @dataclass(frozen=True, eq=False)
 class Sweep:
