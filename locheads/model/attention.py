@@ -93,7 +93,7 @@ def capture_each(
         >>> from locheads.model.loading import load_lvlm
         >>> scene = Image.new("RGB", (96, 96), "white")
         >>> [tuple(maps.shape) for maps in capture_each(load_lvlm("specimen"), [scene], ["the red ring"])]
-        [(12, 8, 24, 24)]
+        [(12, 16, 24, 24)]
     """
     wanted = Wanted.of(lvlm, heads)
     encoded = lvlm.encode(images, expressions)
