@@ -24,3 +24,22 @@ def made_up(samples: int = 40, layers: int = 8, heads: int = 8, seed: int = 0) -
         coords={"sample": np.array([f"s{i}" for i in range(samples)], object)},
         attrs={"model": "made-up"},
     )
+
+
+def profile_of(sums: np.ndarray, entropies: np.ndarray) -> xr.Dataset:
+    return xr.Dataset({"attention_sum": (PER_HEAD, sums), "spatial_entropy": (PER_HEAD, entropies)})
+
+
+def noise(seed: int = 0, samples: int = 40) -> xr.Dataset:
+    """Sums with a bend, entropies with many ties: no head is better than another."""
+    rng = np.random.default_rng(seed)
+    sums = np.sort(rng.random(32)).reshape(4, 8) ** 4 + 0.01 * rng.random((samples, 4, 8))
+    return profile_of(sums, np.round(rng.random((samples, 4, 8)), 1))
+
+
+def planted(samples: int = 40) -> xr.Dataset:
+    """As `noise`, but three heads that pass look at one place in every sample."""
+    profiled = noise(samples=samples)
+    for head in (5, 6, 7):
+        profiled.spatial_entropy[:, 3, head] = -1.0
+    return profiled

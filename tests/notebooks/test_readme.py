@@ -155,3 +155,12 @@ def test_every_notebook_is_in_the_index_and_every_link_leads_somewhere() -> None
     links = re.findall(r"\]\((?!http)([^)#]+)\)", README)
     assert {f"notebooks/{path.name}" for path in runner.notebooks()} <= set(links)
     assert all((outputs.ROOT / link).exists() for link in links)
+
+
+def test_what_the_running_text_says_of_levels_and_misses_is_in_the_results() -> None:
+    words = " ".join(README.split())
+    levels = outputs.load_results(outputs.SPECIMEN, "08_smoothing")
+    misses = outputs.load_results(outputs.SPECIMEN, "13_failures")
+    assert f"reach {percent(levels['rec_acc50_sigma1.0_level2.0'])} (notebook 08)" in words
+    assert "four of five misses hold two objects (notebook 13)" in words
+    assert round(5 * misses["share_merged"] / (1 - misses["share_hit"])) == 4

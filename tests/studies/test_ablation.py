@@ -3,9 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
+from made_up_profile import noise, planted
 
 from locheads.errors import LocheadsError
 from locheads.method.selection import Head, name_of, select_heads
@@ -18,27 +18,6 @@ from locheads.studies.ablation import (
     sweep_threshold,
     verdicts,
 )
-
-HEADS = ("sample", "layer", "head")
-
-
-def profile_of(sums: np.ndarray, entropies: np.ndarray) -> xr.Dataset:
-    return xr.Dataset({"attention_sum": (HEADS, sums), "spatial_entropy": (HEADS, entropies)})
-
-
-def noise(seed: int = 0, samples: int = 40) -> xr.Dataset:
-    """Sums with a bend, entropies with many ties: no head is better than another."""
-    rng = np.random.default_rng(seed)
-    sums = np.sort(rng.random(32)).reshape(4, 8) ** 4 + 0.01 * rng.random((samples, 4, 8))
-    return profile_of(sums, np.round(rng.random((samples, 4, 8)), 1))
-
-
-def planted(samples: int = 40) -> xr.Dataset:
-    """As `noise`, but three heads that pass look at one place in every sample."""
-    profiled = noise(samples=samples)
-    for head in (5, 6, 7):
-        profiled.spatial_entropy[:, 3, head] = -1.0
-    return profiled
 
 
 def test_the_sweeps_hold_the_selection_itself():

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-import xarray as xr
+from made_up_profile import noise, planted, profile_of
 
 from locheads.evaluation.evaluate import Variant
 from locheads.method.criteria import curvature_threshold
@@ -18,25 +18,6 @@ from locheads.studies.criteria import (
 )
 
 HEADS = ("sample", "layer", "head")
-
-
-def profile_of(sums: np.ndarray, entropies: np.ndarray) -> xr.Dataset:
-    return xr.Dataset({"attention_sum": (HEADS, sums), "spatial_entropy": (HEADS, entropies)})
-
-
-def noise(seed: int = 0, samples: int = 40) -> xr.Dataset:
-    """Sums with a bend, entropies with many ties: no head is better than another."""
-    rng = np.random.default_rng(seed)
-    sums = np.sort(rng.random(32)).reshape(4, 8) ** 4 + 0.01 * rng.random((samples, 4, 8))
-    return profile_of(sums, np.round(rng.random((samples, 4, 8)), 1))
-
-
-def planted(samples: int = 40) -> xr.Dataset:
-    """As `noise`, but three heads that pass look at one place in every sample."""
-    profiled = noise(samples=samples)
-    for head in (5, 6, 7):
-        profiled.spatial_entropy[:, 3, head] = -1.0
-    return profiled
 
 
 def test_the_six_ways_of_table_5():
