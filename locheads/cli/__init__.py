@@ -70,7 +70,7 @@ def main() -> None:
     """Runs the command; reports a `LocheadsError` or a full disk as one line with exit status 2."""
     from locheads.files import explained
 
-    signal.signal(signal.SIGTERM, _end)
+    before = signal.signal(signal.SIGTERM, _end)
     try:
         app()
     except _Ended:
@@ -87,6 +87,8 @@ def main() -> None:
     except Exception as error:
         error.add_note(FAULT)
         raise
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _end(number: int, _: object) -> NoReturn:

@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -220,9 +221,11 @@ def test_a_full_disk_anywhere_is_one_line(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "data/specimen/refs.p")
 
     monkeypatch.setattr(cli, "app", full)
+    before = signal.getsignal(signal.SIGTERM)
     with pytest.raises(SystemExit) as end:
         cli.main()
     assert end.value.code == 2
+    assert signal.getsignal(signal.SIGTERM) is before  # forked children of a caller end as they did
     assert capsys.readouterr().err.startswith(
         "locheads: data/specimen/refs.p: the disk is full; free some space"
     )
