@@ -83,7 +83,8 @@ class Study:
         from locheads.profiling.profile import profile
 
         chosen = self.samples(dataset, split, limit)
-        store = profile_store(self.world, dataset, split, limit, self.parameters["seed"])
+        stores = outputs.stores_of(self.world)
+        store = profile_store(stores, dataset, split, limit, self.parameters["seed"])
         return chosen, profile(self.lvlm, chosen, store, batch=self.parameters["batch"])
 
     def save_results(self, values: Mapping[str, Any]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import nbformat
@@ -107,6 +108,16 @@ def test_a_preset_is_a_base_and_awkward_values_get_names_of_their_own(root: Path
     assert [point.parameters for point in points] == [{"k": 7, "name": "a/b"}, {"k": 7, "name": "a b"}]
     worlds = [point.world for point in points]
     assert len(set(worlds)) == 2 and all(world.startswith("few.name-a_b.") for world in worlds)
+
+
+def test_points_share_their_stores_where_model_and_data_are_the_same(root: Path) -> None:
+    points = read_sweep(written(root, "notebook: 03\ngrid: {k: [1, 2], name: [a, b]}\n"))
+    assert len({point.stores for point in points}) == 1 and points[0].stores.startswith("few.stores-")
+    other = replace(points[0], parameters={**points[0].parameters, "prompt": "plain"})
+    assert other.stores != points[0].stores
+    points[0].run()
+    assert outputs.stores_of(points[0].world) == points[0].stores
+    assert (root / "runs" / points[0].stores).is_dir()
 
 
 @pytest.mark.parametrize(
