@@ -25,8 +25,10 @@ from pathlib import Path
 from typing import Any
 
 from locheads.errors import LocheadsError
-from locheads.files import read_regular, replacing
+from locheads.files import replacing
 from locheads.run import outputs, runner
+from locheads.run.parameters import check_plain
+from locheads.run.plain_yaml import load_yaml
 
 MOST = 10_000
 """Points of the largest grid that is taken."""
@@ -82,6 +84,7 @@ def read_sweep(path: Path | str) -> list[Point]:
     chosen = [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
     points = {(world := _world(path.stem, some)): Point(name, {**given, **some}, world) for some in chosen}
     for point in points.values():
+        check_plain(path, point.parameters)
         runner.run_study(
             [name], point.parameters, point.world, replacing=True
         )  # checks only; the iterator is not consumed
@@ -153,20 +156,12 @@ def _attempt(point: Point, root: Path | None = None) -> str | None:
 
 def _read(path: Path) -> tuple[str, str | dict[str, Any], dict[str, list[Any]]]:
     """Reads notebook, base and grid from a sweep file."""
-    import yaml
-
-    try:
-        text = read_regular(path).decode("utf-8")
-        match yaml.safe_load(text):
-            case {"notebook": int() | str(), "grid": dict() as grid, **rest} if grid:
-                base = rest.pop("base", {})
-                lists = all(isinstance(values, list) and values for values in grid.values())
-                if lists and not rest and isinstance(base, str | dict) and "world" not in {*grid, *base}:
-                    written = yaml.compose(text, Loader=yaml.SafeLoader).value
-                    notebook = next(value.value for key, value in written if key.value == "notebook")
-                    return f"{notebook:0>2}", base, grid  # as written: 010 is no octal number
-    except (yaml.YAMLError, ValueError, RecursionError, OSError) as error:
-        raise LocheadsError(f"{path}: not a YAML file; {FORM}") from error
+    match load_yaml(path, FORM):
+        case {"notebook": int() | str() as notebook, "grid": dict() as grid, **rest} if grid:
+            base = rest.pop("base", {})
+            lists = all(isinstance(values, list) and values for values in grid.values())
+            if lists and not rest and isinstance(base, str | dict) and "world" not in {*grid, *base}:
+                return str(notebook).rjust(2, "0"), base, grid
     raise LocheadsError(f"{path}: not a sweep; {FORM}")
 
 
