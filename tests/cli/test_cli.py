@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import nbformat
+import numpy as np
 import pytest
 from matplotlib.figure import Figure
 from PIL import Image
@@ -22,6 +23,7 @@ from locheads import cli
 from locheads.cli.ground_picture import ground_file, selected_heads
 from locheads.data import read_samples
 from locheads.errors import LocheadsError
+from locheads.profiling.store import read_profile
 from locheads.run import outputs
 
 pytestmark = pytest.mark.slow
@@ -292,6 +294,24 @@ def test_a_dry_run_refuses_values_out_of_range(
     assert out == "" and err.startswith(f"locheads: {complaint}")
 
 
+def test_profile_takes_ious_of_maps_as_they_are_or_smoothed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    few = ["profile", "--samples", "2", "--maps", "all", "--store"]
+    for name in ("raw", "smoothed"):
+        assert called(monkeypatch, *few, str(tmp_path / name), "--iou-of", name) == 0
+    raw, smoothed = (read_profile(tmp_path / name).load() for name in ("raw", "smoothed"))
+    assert (raw.attrs["iou_of"], smoothed.attrs["iou_of"]) == ("raw", "smoothed")
+    np.testing.assert_array_equal(raw.maps, smoothed.maps)
+    assert (raw.iou != smoothed.iou).mean() > 0.5
+    assert called(monkeypatch, *few, str(tmp_path / "raw")) == 0, "raw is the default"
+    capsys.readouterr()
+    assert called(monkeypatch, *few, str(tmp_path / "smoothed")) == 2
+    assert "made with iou_of 'smoothed', asked for iou_of 'raw'" in capsys.readouterr().err
+    assert called(monkeypatch, *few, str(tmp_path / "new"), "--iou-of", "blurred") == 2
+    assert not (tmp_path / "new").exists()
+
+
 def test_a_fault_keeps_its_traceback_and_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     def faulty() -> None:
         raise ZeroDivisionError("division by zero")
@@ -300,6 +320,14 @@ def test_a_fault_keeps_its_traceback_and_says_what_to_do(monkeypatch: pytest.Mon
     with pytest.raises(ZeroDivisionError) as raised:
         cli.main()
     assert raised.value.__notes__ == [cli.FAULT] and "report it with these lines" in cli.FAULT
+
+
+def test_a_temporary_folder_of_a_long_path_holds_no_sockets(locheads: Command, tmp_path: Path) -> None:
+    long = tmp_path / ("a" * 120)
+    long.mkdir()
+    done = locheads("run", "01", TMPDIR=str(long))
+    assert done.returncode == 0, done.stderr
+    assert os.listdir(long) == []
 
 
 def test_start_up_files_of_the_user_are_not_run(locheads: Command, root: Path, tmp_path: Path) -> None:
