@@ -256,10 +256,10 @@ def test_a_parameter_is_given_once() -> None:
     ("text", "complaint"),
     [
         ("k: 1\nk: 2\n", "'k' is given twice"),
-        ("data: 2024-01-01\n", "'data' is no text"),
-        ("data: !!set {a}\n", "'data' is no text"),
-        ("data: !!binary aGk=\n", "'data' is no text"),
-        ("data: &a [*a]\n", "'data' is no text"),
+        ("data: {a: b}\n", "'data' is no text"),
+        ("data: [[a]]\n", "'data' is no text"),
+        ("data: !!set {a}\n", "is the tag of a type"),
+        ("data: &a [*a]\n", "a value stands for another one"),
     ],
 )
 def test_a_preset_holds_each_name_once_and_plain_values(tmp_path: Path, text: str, complaint: str) -> None:
