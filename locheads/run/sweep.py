@@ -113,9 +113,9 @@ def run_sweep(
         return
     from dask.distributed import as_completed
 
-    from locheads.profiling.cluster import connected
+    from locheads.profiling.cluster import connected, one_line
 
-    with connected(scheduler, workers) as client:
+    with connected(scheduler, workers) as client, one_line():
         running = {client.submit(_attempt, point, outputs.ROOT, pure=False): point for point in waiting}
         for one in as_completed(list(running)):
             yield running[one], f"its worker ended ({lost})" if (lost := one.exception()) else one.result()

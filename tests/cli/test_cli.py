@@ -162,6 +162,12 @@ def test_in_place_puts_clean_copies_in_place_of_the_notebooks(locheads: Command,
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
+        (["ground", "a.png"], "Missing argument 'EXPRESSION'; see `locheads ground --help`"),
+        (["rnu"], "No such command 'rnu'"),
+        (["run", "--wrold", "a"], "No such option: --wrold"),
+        (["profile", "--samples", "0"], "Invalid value for '--samples': Input should be greater than"),
+        (["explore", "a.html", "--seed", "-1"], "Invalid value for '--seed'"),
+        (["profile", "--iou-of", "blurred"], "'blurred' is not one of 'raw', 'smoothed'"),
         (["run", "07"], "no notebook '07': there are 01_head_profiling"),
         (["run", "-p", "scales=2"], "did you mean 'scale'"),
         (["run", "-p", "scale=2"], "scale = 2, not 1.0 as in the committed notebook"),
@@ -218,7 +224,7 @@ def test_what_the_user_can_mend_is_one_line(
 def test_a_full_disk_anywhere_is_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def full() -> None:
+    def full(**_: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "data/specimen/refs.p")
 
     monkeypatch.setattr(cli, "app", full)
@@ -313,7 +319,7 @@ def test_profile_takes_ious_of_maps_as_they_are_or_smoothed(
 
 
 def test_a_fault_keeps_its_traceback_and_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    def faulty() -> None:
+    def faulty(**_: object) -> None:
         raise ZeroDivisionError("division by zero")
 
     monkeypatch.setattr(cli, "app", faulty)

@@ -222,7 +222,7 @@ def test_every_way_into_a_run_checks_ranges(tmp_path: Path, given: dict[str, obj
     ("name", "text", "complaint"),
     [
         ("a", "notebook: 010\ngrid: {k: [1]}", "no notebook '010'"),
-        ("a", "notebook: true\ngrid: {k: [1]}", "no notebook 'true'"),
+        ("a", "notebook: true\ngrid: {k: [1]}", "no notebook 'True'"),
         (
             "a",
             f"notebook: 03\ngrid: {{k: {[*range(1, 200)]}, seed: {[*range(200)]}}}",
@@ -233,7 +233,7 @@ def test_every_way_into_a_run_checks_ranges(tmp_path: Path, given: dict[str, obj
             "notebook: 03\ngrid: {k: [1]}",
             r"meine k\u00f6pfe\.yaml: name the file with letters",
         ),
-        ("a", "[" * 5000, "not a YAML file"),
+        ("a", "[" * 5000, "not YAML"),
     ],
 )
 def test_sweeps_that_are_refused(tmp_path: Path, name: str, text: str, complaint: str) -> None:
