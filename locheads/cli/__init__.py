@@ -7,6 +7,7 @@ imported inside the subcommands, so that `--help` is fast.
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import sys
 from typing import Annotated, NoReturn
@@ -75,6 +76,7 @@ def main() -> None:
     from locheads.files import explained
 
     signal.signal(signal.SIGTERM, _end)
+    os.environ.pop("MPLBACKEND", None)  # figures go to files: no window, so no choice of the user
     try:
         status = app(prog_name="locheads", standalone_mode=False)
     except TyperException as error:

@@ -22,6 +22,8 @@ _NUMBER = re.compile(
     r"[-+]?(?:(?:0|[1-9]\d*)(?P<part>\.\d*)?|(?P<bare>\.\d+))(?P<power>[eE][-+]?\d+)?", re.ASCII
 )
 _WORDS = {"true": True, "True": True, "false": False, "False": False, "null": None, "None": None, "~": None}
+MOST = 2**63
+"""Whole numbers are smaller, as those of NumPy."""
 _TEXT = "tag:yaml.org,2002:str"
 
 
@@ -35,7 +37,7 @@ def read_word(text: str) -> Any:
         value = float(text) if any(found.groups()) else int(text)
     except ValueError:  # more digits than Python converts
         return text
-    return value if math.isfinite(value) else text
+    return value if abs(value) < (MOST if isinstance(value, int) else math.inf) else text
 
 
 def load_yaml(path: Path | str, form: str) -> Any:

@@ -336,6 +336,26 @@ def test_a_temporary_folder_of_a_long_path_holds_no_sockets(locheads: Command, t
     assert os.listdir(long) == []
 
 
+@pytest.mark.parametrize("backend", ["agg", "nonsense"])
+def test_figures_go_into_the_notebook_whatever_backend_the_user_has(
+    locheads: Command, root: Path, backend: str
+) -> None:
+    write(root, "01_head_profiling", "import matplotlib.pyplot as plt\nplt.plot([1, 2])\nplt.show()")
+    done = locheads("run", "01", MPLBACKEND=backend)
+    assert done.returncode == 0, done.stderr
+    executed = nbformat.read(root / "runs/specimen/01_head_profiling.ipynb", as_version=4)
+    assert ["image/png" in output.get("data", {}) for output in executed.cells[-1].outputs] == [True]
+
+
+def test_ground_draws_whatever_backend_the_user_has(locheads: Command, root: Path, tmp_path: Path) -> None:
+    Image.new("RGB", (90, 90)).save(tmp_path / "a.png")
+    given = ("ground", str(tmp_path / "a.png"), "the ring", "--heads", "L4H2")
+    done = locheads(*given, "--output", str(tmp_path / "o.png"), MPLBACKEND="nonsense")
+    assert done.returncode == 0, done.stderr
+    with Image.open(tmp_path / "o.png") as drawn:
+        assert drawn.format == "PNG"
+
+
 def test_start_up_files_of_the_user_are_not_run(locheads: Command, root: Path, tmp_path: Path) -> None:
     folder = tmp_path / "ipython" / "profile_default" / "startup"
     folder.mkdir(parents=True)

@@ -52,6 +52,9 @@ WORDS: list[tuple[str, Any]] = [
     ("Infinity", "Infinity"),
     ("1e999", "1e999"),
     ("83e2010", "83e2010"),
+    ("9223372036854775807", 2**63 - 1),
+    ("9223372036854775808", "9223372036854775808"),
+    ("9" * 400, "9" * 400),
     ("9" * 5000, "9" * 5000),
     ("٣", "٣"),
     ("=", "="),
@@ -78,7 +81,9 @@ def test_yaml_1_1_would_read_them_otherwise() -> None:
     assert read == [8, 90, 1000, 16, False, date(2025, 1, 31)]
 
 
-@given(some.one_of(some.integers(), some.floats(allow_nan=False, allow_infinity=False)))
+@given(
+    some.one_of(some.integers(-(2**63) + 1, 2**63 - 1), some.floats(allow_nan=False, allow_infinity=False))
+)
 def test_numbers_as_python_writes_them_are_read_back(value: float) -> None:
     assert read_word(repr(value)) == value
 
