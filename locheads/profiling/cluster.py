@@ -109,17 +109,16 @@ def profile_anywhere(
 def connected(scheduler: str | None, workers: int | None) -> Iterator[Client]:
     """Yields a client of the scheduler at an address, or of `workers` new workers on this machine.
 
-    Ctrl-C does not reach the new workers: they are ended with the client. What Dask logs is not shown; what
-    the user can mend is raised.
+    Ctrl-C does not reach the new workers: they are ended with the client. From here on, what Dask logs is not
+    shown; what the user can mend is raised.
 
     Raises:
         LocheadsError: No scheduler answers at the address, it has no workers after `PATIENCE` seconds, or a
             new worker ended while it started.
     """
-    with _silent():
-        client = _local(workers) if scheduler is None else _remote(scheduler)
-        with client:
-            yield client
+    _silence()
+    with _local(workers) if scheduler is None else _remote(scheduler) as client:
+        yield client
 
 
 def _local(workers: int | None) -> Client:
@@ -158,19 +157,10 @@ def _remote(scheduler: str) -> Client:
     return client
 
 
-@contextmanager
-def _silent() -> Iterator[None]:
-    """Keeps what Dask logs, tracebacks of many lines, from stderr."""
-    names = ("distributed", "distributed.client", "tornado", "asyncio")
-    loggers = [logging.getLogger(name) for name in names]
-    before = [one.level for one in loggers]
-    for one in loggers:
-        one.setLevel(logging.CRITICAL + 1)
-    try:
-        yield
-    finally:
-        for one, level in zip(loggers, before, strict=True):
-            one.setLevel(level)
+def _silence() -> None:
+    """Keeps what Dask logs, tracebacks of many lines, from stderr, also when Python ends."""
+    for name in ("distributed", "distributed.client", "tornado", "asyncio"):
+        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
 
 
 @contextmanager
