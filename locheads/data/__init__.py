@@ -110,12 +110,14 @@ def read_samples(
         images: Folder of the images, if not at the layout's own place (COCO images only).
 
     Raises:
-        LocheadsError: The data set or split is unknown, the limit is below 1, the reader fails, a drawn
-            sample has a blank expression, a bad box or a bad mask (`Sample.checked`), two drawn samples
-            have one id, or one image id but different pictures, or no sample is left.
+        LocheadsError: The data set or split is unknown, the limit is below 1, the seed below 0, the reader
+            fails, a drawn sample has a blank expression, a bad box or a bad mask (`Sample.checked`), two
+            drawn samples have one id, or one image id but different pictures, or no sample is left.
     """
     if limit is not None and limit < 1:
         raise LocheadsError(f"limit = {limit}: at least one sample is needed")
+    if seed < 0:
+        raise LocheadsError(f"seed = {seed}: give 0 or more")
     if on_error not in ("raise", "skip"):
         raise LocheadsError(f"on_error = {on_error!r}: give 'raise' or 'skip'")
     samples = open_samples(data, dataset, split, images)

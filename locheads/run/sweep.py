@@ -26,8 +26,10 @@ from pathlib import Path
 from typing import Any
 
 from locheads.errors import LocheadsError
-from locheads.files import read_regular, replacing
+from locheads.files import replacing
 from locheads.run import outputs, runner
+from locheads.run.parameters import check_plain
+from locheads.run.plain_yaml import load_yaml
 
 MOST = 10_000
 """Points of the largest grid that is taken."""
@@ -96,6 +98,7 @@ def read_sweep(path: Path | str) -> list[Point]:
         for some in chosen
     }
     for point in points.values():
+        check_plain(path, point.parameters)
         runner.run_study(
             [name], point.parameters, point.world, replacing=True
         )  # checks only; the iterator is not consumed
@@ -124,9 +127,9 @@ def run_sweep(
         return
     from dask.distributed import as_completed
 
-    from locheads.profiling.cluster import connected
+    from locheads.profiling.cluster import connected, one_line
 
-    with connected(scheduler, workers) as client:
+    with connected(scheduler, workers) as client, one_line():
         running = {client.submit(_attempt, point, outputs.ROOT, pure=False): point for point in waiting}
         for one in as_completed(list(running)):
             yield running[one], f"its worker ended ({lost})" if (lost := one.exception()) else one.result()
@@ -167,20 +170,12 @@ def _attempt(point: Point, root: Path | None = None) -> str | None:
 
 def _read(path: Path) -> tuple[str, str | dict[str, Any], dict[str, list[Any]]]:
     """Reads notebook, base and grid from a sweep file."""
-    import yaml
-
-    try:
-        text = read_regular(path).decode("utf-8")
-        match yaml.safe_load(text):
-            case {"notebook": int() | str(), "grid": dict() as grid, **rest} if grid:
-                base = rest.pop("base", {})
-                lists = all(isinstance(values, list) and values for values in grid.values())
-                if lists and not rest and isinstance(base, str | dict) and "world" not in {*grid, *base}:
-                    written = yaml.compose(text, Loader=yaml.SafeLoader).value
-                    notebook = next(value.value for key, value in written if key.value == "notebook")
-                    return f"{notebook:0>2}", base, grid  # as written: 010 is no octal number
-    except (yaml.YAMLError, ValueError, RecursionError, OSError) as error:
-        raise LocheadsError(f"{path}: not a YAML file; {FORM}") from error
+    match load_yaml(path, FORM):
+        case {"notebook": int() | str() as notebook, "grid": dict() as grid, **rest} if grid:
+            base = rest.pop("base", {})
+            lists = all(isinstance(values, list) and values for values in grid.values())
+            if lists and not rest and isinstance(base, str | dict) and "world" not in {*grid, *base}:
+                return str(notebook).rjust(2, "0"), base, grid
     raise LocheadsError(f"{path}: not a sweep; {FORM}")
 
 

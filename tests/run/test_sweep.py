@@ -133,8 +133,14 @@ def test_points_share_their_stores_where_model_and_data_are_the_same(root: Path)
         ("notebook: 03\ngrid: {}", "not a sweep"),
         ("notebook: 03\ngrid: {world: [a]}", "but `world`"),
         ("notebook: 03\ngrid: {k: [1]}\ngird: {}", "not a sweep"),
+        ("notebook: 010\ngrid: {k: [1]}", "no notebook .010.: there are 03_tiny"),
+        ("notebook: true\ngrid: {k: [1]}", "no notebook .True."),
+        ("notebook: 03\ngrid: {k: [1, 010]}", ".k. is .010., no number; write decimal digits"),
+        ("notebook: 03\nbase: {k: 1:30}\ngrid: {sigma: [1]}", ".k. is .1:30., no number"),
+        ("notebook: 03\ngrid: {k: [[[1]]]}", "few.yaml: .k. is no text, number or list"),
+        ("notebook: 03\ngrid: {k: [1], k: [2]}", "line 2: .k. is given twice"),
         ("- 03", "not a sweep"),
-        ("{", "not a YAML file"),
+        ("{", "not YAML"),
     ],
 )
 def test_what_does_not_fit_is_told_before_anything_runs(root: Path, text: str, complaint: str) -> None:
@@ -144,7 +150,7 @@ def test_what_does_not_fit_is_told_before_anything_runs(root: Path, text: str, c
 
 
 def test_a_missing_file_is_told(root: Path) -> None:
-    with pytest.raises(LocheadsError, match="none.yaml: not a YAML file"):
+    with pytest.raises(LocheadsError, match="none.yaml: cannot be read"):
         read_sweep(root / "none.yaml")
 
 
