@@ -12,7 +12,7 @@ from locheads import paper
 from locheads.errors import LocheadsError
 from locheads.run import outputs, recorded
 from locheads.run.own_list import Splits, own_list, splits_of
-from locheads.run.parameters import check_ranges
+from locheads.run.parameters import check_ranges, declared
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -124,3 +124,18 @@ def open_study(notebook: str, parameters: Mapping[str, Any]) -> Study:
     print(f"{lvlm.name}: {lvlm.layers} layers of {lvlm.heads} heads, seed {parameters['seed']}", end="; ")
     print(f"torch {version('torch')}, transformers {version('transformers')}")
     return Study(notebook, parameters, lvlm)
+
+
+def reopen(number: str) -> Study:
+    """Opens the study of a notebook with that notebook's own parameters, as solutions of its exercises do.
+
+    Args:
+        number: The notebook's number, as in `"01"`.
+
+    Raises:
+        LocheadsError: There is no such notebook, or as `open_study`.
+    """
+    from locheads.run.runner import find_notebook
+
+    path = find_notebook(number)
+    return open_study(path.stem, declared(path))
