@@ -99,7 +99,7 @@ def evaluate_variants(
                 chosen = [number for number, name in enumerate(variants) if name not in boxes_alone]
                 some = [list(variants.values())[number] for number in chosen]
                 masks = _masks(sample, window, [found[number] for number in chosen], some, segmenter)
-                rows[-1].loc[chosen, ["intersection", "union"]] = _areas(sample, masks)
+                rows[-1].loc[chosen, ["intersection", "union"]] = areas_of(sample, masks)
             bar.update()
     return pd.concat(rows, ignore_index=True)
 
@@ -125,7 +125,7 @@ def _masks(
     return masks
 
 
-def _areas(sample: Sample, masks: Bool[np.ndarray, "n height width"]) -> Int[np.ndarray, "n 2"]:
+def areas_of(sample: Sample, masks: Bool[np.ndarray, "n height width"]) -> Int[np.ndarray, "n 2"]:
     """Counts the pixels of intersection and union of each mask with the true one, ignored pixels left out."""
     counted = true_mask(sample)
     if sample.ignored_mask is not None:
