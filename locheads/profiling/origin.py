@@ -23,6 +23,7 @@ from locheads.errors import LocheadsError
 from locheads.method.geometry import Window
 from locheads.method.selection import check_heads, parse_heads
 from locheads.model.lvlm import Lvlm
+from locheads.model.shipped import weights_digest
 
 Kept = Literal["all", "none"] | Sequence[tuple[int, int]]
 """Whose maps a store keeps: those of all heads, of none, or of some `(layer, head)`."""
@@ -151,15 +152,6 @@ def _common_grid(lvlm: Lvlm, samples: Sequence[Sample]) -> Window:
                 "profile images of one size, or set the processor to a fixed one"
             )
     return first
-
-
-def weights_digest(model: torch.nn.Module) -> str:
-    """Hashes name, shape, type and bytes of every parameter, in the model's order."""
-    found = hashlib.sha256()
-    for name, one in model.named_parameters():
-        found.update(f"{name} {tuple(one.shape)} {one.dtype}\n".encode())
-        found.update(one.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
-    return found.hexdigest()[:16]
 
 
 def annotations_digest(samples: Sequence[Sample]) -> str:

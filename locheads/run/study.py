@@ -51,10 +51,11 @@ class Study:
         return str(self.parameters["world"])
 
     def segmenter(self) -> Segmenter:
-        """Loads the segmenter that turns boxes into masks."""
+        """Loads the segmenter that turns boxes into masks; the world keeps its embeddings of images."""
         from locheads.model.segmenter import load_segmenter
 
-        return load_segmenter(self.parameters["segmenter"], self.parameters["device"])
+        kept_in = outputs.ROOT / "runs" / self.world
+        return load_segmenter(self.parameters["segmenter"], self.parameters["device"], kept_in)
 
     def samples(self, dataset: str, split: str, limit: int | None) -> list[Sample]:
         """Draws `limit` samples of a split with the notebook's seed; 0 or None takes all."""

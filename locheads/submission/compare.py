@@ -24,7 +24,7 @@ class Comparison:
         alone: How many expressions only the first and only the second file has.
         same_boxes: Share of the common expressions whose boxes are equal within 0.01 pixels.
         table: First minus second over the common expressions: `dataset`, `split`, `expressions`, `metric`,
-            `value`, `low`, `high` (95 %, pictures resampled) and `p`, as from `evaluation.scores.differences`.
+            `value`, `low`, `high` (95 %, pictures resampled) and `p`, as by `evaluation.scores.differences`.
     """
 
     differing: tuple[str, ...]

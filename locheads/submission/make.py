@@ -20,7 +20,8 @@ from locheads.method.grounding import ground
 from locheads.method.selection import Head, Selection
 from locheads.model.lvlm import Lvlm
 from locheads.model.segmenter import Segmenter
-from locheads.profiling.origin import annotations_digest, pictures_digest, versions, weights_digest
+from locheads.model.shipped import weights_digest
+from locheads.profiling.origin import annotations_digest, pictures_digest, versions
 from locheads.profiling.profile import BATCH, maps_of
 from locheads.progress import progress
 from locheads.submission.form import Row, write_submission
