@@ -20,6 +20,7 @@ from locheads.cli.data import data, manifest, profile
 from locheads.cli.explore import explore
 from locheads.cli.models import ground, merge_delta, train_specimen
 from locheads.cli.notebooks import results, run, sweep
+from locheads.cli.submissions import compare, merge_shards, submit, verify
 from locheads.errors import LocheadsError
 
 app = typer.Typer(
@@ -54,7 +55,8 @@ def about(
 
 train_app = typer.Typer(help="Train what the repository ships weights of.", no_args_is_help=True)
 app.add_typer(train_app, name="train")
-COMMANDS = (run, sweep, ground, explore, profile, data, manifest, merge_delta, results)
+CHECKED = (submit, merge_shards, verify, compare)
+COMMANDS = (run, sweep, ground, explore, profile, data, manifest, merge_delta, results, *CHECKED)
 """In the order of `--help`."""
 for command in COMMANDS:
     app.command()(command)

@@ -50,11 +50,17 @@ class Study:
         """Returns the name under which runs, results and figures are kept."""
         return str(self.parameters["world"])
 
-    def segmenter(self) -> Segmenter:
-        """Loads the segmenter that turns boxes into masks."""
+    def segmenter(self) -> Segmenter | None:
+        """Loads the segmenter that turns boxes into masks; the world keeps its embeddings of images.
+
+        None where the parameter is `none`: boxes alone are scored, REC without RES.
+        """
         from locheads.model.segmenter import load_segmenter
 
-        return load_segmenter(self.parameters["segmenter"], self.parameters["device"])
+        if self.parameters["segmenter"] == "none":
+            return None
+        kept_in = outputs.ROOT / "runs" / self.world
+        return load_segmenter(self.parameters["segmenter"], self.parameters["device"], kept_in)
 
     def samples(self, dataset: str, split: str, limit: int | None) -> list[Sample]:
         """Draws `limit` samples of a split with the notebook's seed; 0 or None takes all."""
