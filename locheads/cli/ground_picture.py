@@ -40,7 +40,7 @@ def ground_file(
         output: Path of the overlay.
 
     Returns:
-        One line for the user: box in pixels, heads, and path of the overlay.
+        One line for the user: box in pixels, agreement of the heads, heads, and path of the overlay.
 
     Raises:
         LocheadsError: The image, expression, model or heads are invalid, or `output` cannot be written.
@@ -104,4 +104,7 @@ def _drawn(picture: Image.Image, expression: str, found: Grounding, window: Wind
 def _told(expression: str, found: Grounding, heads: tuple[Head, ...], output: Path) -> str:
     where = ", ".join(f"{side:.0f}" for side in found.box)
     place = f"box (x0, y0, x1, y1) {where}" if found.found else "nothing stands out"
-    return f"'{expression}': {place}; heads {', '.join(map(str, heads))}; overlay in {output}"
+    named = f"heads {', '.join(map(str, heads))}"
+    if len(heads) > 1:
+        named = f"agreement of the heads {found.confidence:.2f}; {named}"
+    return f"'{expression}': {place}; {named}; overlay in {output}"

@@ -13,12 +13,14 @@ from locheads.data.hub import find_hub, read_hub
 from locheads.data.manifest import read_manifest
 from locheads.data.narratives import read_narratives
 from locheads.data.reasonseg import read_reasonseg
-from locheads.data.refcoco import SPLIT_BY, read_objects, read_refcoco
+from locheads.data.refcoco import SPLIT_BY, Annotated, read_annotated, read_objects, read_refcoco
 from locheads.data.samples import Box, LazySamples, Sample
 from locheads.errors import LocheadsError, LocheadsWarning
 
 __all__ = [
     "DATASETS",
+    "Annotated",
+    "annotated_of",
     "objects_of",
     "open_samples",
     "read_manifest",
@@ -79,10 +81,16 @@ def objects_of(data: Path | str, dataset: str) -> dict[str, list[Box]]:
     Raises:
         LocheadsError: The annotations are damaged.
     """
-    root = _folder(data)
-    if dataset not in SPLIT_BY or not (root / dataset / "instances.json").exists():
-        return {}
-    return read_objects(root, dataset)
+    return read_objects(_folder(data), dataset) if _lists_objects(data, dataset) else {}
+
+
+def annotated_of(data: Path | str, dataset: str) -> dict[str, list[Annotated]]:
+    """Reads all annotated objects with their categories, crowds included; otherwise as `objects_of`."""
+    return read_annotated(_folder(data), dataset) if _lists_objects(data, dataset) else {}
+
+
+def _lists_objects(data: Path | str, dataset: str) -> bool:
+    return dataset in SPLIT_BY and (_folder(data) / dataset / "instances.json").exists()
 
 
 def read_samples(

@@ -185,6 +185,8 @@ HEADLINES = (
     Headline("14_audit", "rec_acc50_later_rewrite_criteria"),
     Headline("14_audit", "largest_effect"),
     Headline("15_across_models", "least_spearman_rho", f"> {SPEARMAN_FLOOR}", "each of ten models"),
+    Headline("21_confidence", "auroc_agreement"),
+    Headline("21_confidence", "miss_rate_of_agreeing_half"),
 )
 """In the order of the table. Acc@0.5 and cIoU are fractions here; the paper prints per cent."""
 

@@ -98,6 +98,13 @@ def models(results: Results) -> str:
     return f"ρ = {rhos} in two models"
 
 
+def confidence(results: Results) -> str:
+    low, high = (f"{100 * results[f'auroc_agreement_{end}']:.1f}" for end in ("low", "high"))
+    misses, fewer = (percent(results[name]) for name in ("miss_rate", "miss_rate_of_agreeing_half"))
+    ranked = f"AUROC of agreement {percent(results['auroc_agreement'])} [{low}, {high}]"
+    return f"{ranked}; misses {misses}, of the agreeing half {fewer}"
+
+
 @pytest.mark.parametrize(
     ("notebook", "text"),
     [
@@ -116,6 +123,7 @@ def models(results: Results) -> str:
         ("13_failures", failures),
         ("14_audit", audit),
         ("15_across_models", models),
+        ("21_confidence", confidence),
     ],
 )
 def test_the_specimens_column_is_the_committed_results(notebook: str, text: Callable[[Results], str]) -> None:
