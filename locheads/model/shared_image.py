@@ -38,7 +38,9 @@ def capture_image(
     inputs = split.shared | {"past_key_values": cache, "use_cache": True}
     forward(lvlm, inputs, wanted, None, split.image_tokens)
     # Second pass: the ends of all texts as one batch; records batch × head × cells per layer.
-    rows = forward(lvlm, _following(split.rest, _behind(lvlm, split), cache), wanted, split.query, split.image_tokens)
+    rows = forward(
+        lvlm, _following(split.rest, _behind(lvlm, split), cache), wanted, split.query, split.image_tokens
+    )
     return wanted.stack(lvlm, rows).unflatten(-1, split.grid)
 
 

@@ -13,9 +13,10 @@ questions of every pair (`data.scenes.questions`):
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 import torch
@@ -30,16 +31,16 @@ from locheads.model.shared_image import SharedImage
 from locheads.model.steering import Steer, steered
 
 SIZES = (3, 10, 20, 40, 80)
-"""Numbers of heads that are removed or swapped."""
-STEERED = (1, *SIZES)
-"""Numbers of heads that are steered."""
-EVERYWHERE = (10, 20, 40)
+"""Numbers of heads that are removed, swapped or steered; one head alone is steered, too."""
 DRAWS = 20
 """Random choices per number of heads."""
 ROWS = 24
 """Rows of one pass: a trial and a question each."""
 OTHERS = 50
 """Pairs of other scenes over which a head's mean output is taken."""
+
+RANDOM = "random"
+"""Order of heads drawn at random from the layers of those that they are compared with."""
 
 Means = Mapping[int, torch.Tensor]
 """Layer → mean output of its heads, `1 × 1 × head × dim`."""
@@ -51,7 +52,7 @@ class Trial:
 
     Attributes:
         kind: `none`, `zero`, `mean`, `patch`, `steer`, `own`, `single` or `everywhere`.
-        order: Where the heads come from: a ranking, or `random like` a ranking.
+        order: Where the heads come from: the name of a ranking, `RANDOM`, `all` or `each`.
         size: How many heads.
         draw: Number of the random choice.
         heads: The heads.
@@ -67,7 +68,7 @@ class Trial:
 def ranked(
     values: Float[np.ndarray, "layer head"], ties: Float[np.ndarray, "layer head"]
 ) -> tuple[Head, ...]:
-    """Returns all heads, highest value first; of equal ones, the one with the higher value of `ties` first."""
+    """Returns all heads, highest value first; equal ones are ordered by `ties`, highest first."""
     order = np.lexsort((-ties.ravel(), -values.ravel()))
     return tuple(Head(*map(int, divmod(i, values.shape[1]))) for i in order)
 
@@ -83,30 +84,44 @@ def matched(heads: Sequence[Head], per_layer: int, rng: np.random.Generator) -> 
     return tuple(found)
 
 
-def trials(rankings: Mapping[str, Sequence[Head]], per_layer: int, seed: int = 0) -> list[Trial]:
-    """Returns all trials, the untouched model first.
+def trials(
+    rankings: Mapping[str, Sequence[Head]],
+    per_layer: int,
+    seed: int = 0,
+    sizes: Sequence[int] = SIZES,
+    draws: int = DRAWS,
+) -> dict[str, list[Trial]]:
+    """Returns all trials in three parts, which may be made on different numbers of questions.
 
     Args:
-        rankings: Name → all heads, those that are taken first at the front. The first ranking is the
-            reference: of `mean`, `patch` and `steer`, only its random choices are made.
+        rankings: Name → all heads, those that are taken first at the front. Random heads match the layers of
+            the first ranking.
         per_layer: Heads per layer.
         seed: Of the random choices; a choice is the same in every kind of trial.
+        sizes: Numbers of heads; one head alone is steered, too.
+        draws: Random choices per number of heads.
+
+    Returns:
+        `text`: the untouched model, then heads removed, swapped and steered; `single`: each head alone;
+        `everywhere`, which is slow: neither the least nor the largest number, and a quarter of the draws.
     """
-    reference, every = next(iter(rankings)), len(next(iter(rankings.values())))
+    first, every = next(iter(rankings)), tuple(next(iter(rankings.values())))
     made = [Trial("none", "", 0, 0, ())]
-    for kind, sizes in (("zero", SIZES), ("mean", SIZES), ("patch", SIZES), ("steer", STEERED),
-                        ("everywhere", EVERYWHERE)):  # fmt: skip
+    for kind in ("zero", "mean", "patch", "steer", "everywhere"):
+        some = {"steer": (1, *sizes), "everywhere": sizes[1:-1]}.get(kind, sizes)
         for name, heads in rankings.items():
-            for size in sizes:
-                made.append(Trial(kind, name, size, 0, tuple(heads[:size])))
-                if kind == "zero" or name == reference:
-                    for draw in range(DRAWS):
-                        some = matched(heads[:size], per_layer, np.random.default_rng([seed, size, draw]))
-                        made.append(Trial(kind, f"random like {name}", size, draw, some))
+            made += [Trial(kind, name, size, 0, tuple(heads[:size])) for size in some]
+        for size, draw in product(some, range(draws if kind != "everywhere" else draws // 4)):
+            drawn = matched(every[:size], per_layer, np.random.default_rng([seed, size, draw]))
+            made.append(Trial(kind, RANDOM, size, draw, drawn))
         if kind != "everywhere":
-            made.append(Trial(kind, "all", every, 0, tuple(rankings[reference])))
-    made += [Trial("own", reference, k, 0, tuple(rankings[reference][:k])) for k in (*STEERED, every)]
-    return made + [Trial("single", "each", 1, 0, (head,)) for head in sorted(rankings[reference])]
+            made.append(Trial(kind, "all", len(every), 0, every))
+    made += [Trial("own", first, k, 0, every[:k]) for k in (1, *sizes, len(every))]
+    return {
+        "text": [trial for trial in made if trial.kind != "everywhere"],
+        "single": [Trial("single", "each", 1, 0, (head,)) for head in sorted(every)],
+        "everywhere": [trial for trial in made if trial.kind == "everywhere"],
+    }
 
 
 @dataclass(frozen=True, eq=False)
@@ -201,9 +216,3 @@ def _judged(lvlm: Lvlm, pair: Pair, said: Float[torch.Tensor, "trial 2 word"]) -
         said[:, both, here].numpy(), said[:, both, other].numpy(), (best == here).numpy(),
         (best == other).numpy(),
     )  # fmt: skip
-
-
-def measured(lvlm: Lvlm, pairs: Sequence[Pair], made: Sequence[Trial], means: Means) -> Iterator[Outcome]:
-    """Yields the outcome of one pair after another."""
-    for pair in pairs:
-        yield measure(lvlm, pair, made, means)

@@ -37,7 +37,9 @@ def logits(lvlm: Lvlm, expressions: list[str] = EXPRESSIONS[:2]) -> torch.Tensor
         return lvlm.model(**encoded.inputs).logits
 
 
-def outputs_behind(lvlm: Lvlm, change: Callable[[int, torch.Tensor], torch.Tensor]) -> dict[int, torch.Tensor]:
+def outputs_behind(
+    lvlm: Lvlm, change: Callable[[int, torch.Tensor], torch.Tensor]
+) -> dict[int, torch.Tensor]:
     """What the projections read, recorded by the innermost hooks, behind the change."""
     with changed(lvlm, change), recorded(lvlm) as outputs:
         logits(lvlm)

@@ -24,7 +24,7 @@ TRIES = 20
 
 @dataclass(frozen=True)
 class Question:
-    """An expression without its period, the first word of its answer, and the object's number in the scene."""
+    """An expression without its period, its answer's first word, and the object's number in the scene."""
 
     text: str
     answer: str
@@ -50,7 +50,8 @@ def draw_pairs(number: int, seed: int = 0) -> list[Pair]:
         >>> [pair] = draw_pairs(1)
         >>> for question in pair.questions:
         ...     print(question.text, "→", question.answer)
-        X
+        plain → blue
+        striped → white
     """
     drawn = (_pair(np.random.default_rng([STREAM, seed, i])) for i in count())
     return [pair for pair, _ in zip(filter(None, drawn), range(number), strict=False)]
