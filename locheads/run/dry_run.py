@@ -7,7 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from huggingface_hub import try_to_load_from_cache
+from huggingface_hub.errors import HFValidationError
+from huggingface_hub.utils import validate_repo_id
 
+from locheads.errors import LocheadsError
 from locheads.model.shipped import SPECIMENS
 from locheads.paper.published import (
     ALIASES,
@@ -85,6 +88,10 @@ def _model(values: Mapping[str, Any], root: Path) -> str:
     if (root / name).is_dir():
         return f"{name}, a local folder"
     place = ALIASES.get(name.lower(), name)
+    try:
+        validate_repo_id(place)
+    except HFValidationError as error:
+        raise LocheadsError(f"model '{name}' is no folder, and no name on the hub: {error}") from None
     at = f"{place} at {revision or 'main, not pinned'}"
     if isinstance(try_to_load_from_cache(place, "config.json", revision=revision), str):
         return f"{at}, in the hub's cache"

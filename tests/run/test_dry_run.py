@@ -21,6 +21,7 @@ from transformers import (
     SiglipVisionConfig,
 )
 
+from locheads.errors import LocheadsError
 from locheads.paper.published import EXPRESSIONS, MODELS, SEGMENTERS
 from locheads.run import costs, outputs, runner
 from locheads.run.dry_run import plan, too_large
@@ -217,3 +218,10 @@ def test_deepseeks_branch_at_1024_pixels_counts() -> None:
 def test_a_rate_is_measured_where_the_device_is_here(tmp_path: Path) -> None:
     told = lines_of(plan({"01_x": BIG | {"device": "cpu", "dtype": "float32"}}, {}, tmp_path))
     assert "measured on the CPU" in told["time"]
+
+
+@pytest.mark.parametrize("name", ["-1", "../../x", "a/b/c", "[[1]]"])
+def test_what_cannot_be_a_model_is_said_at_once(tmp_path: Path, name: str) -> None:
+    with pytest.raises(LocheadsError, match="no folder, and no name on the hub") as refused:
+        plan({"03_grounding": {"model": "specimen"}}, {"model": name}, tmp_path)
+    assert f"model '{name}'" in str(refused.value)
