@@ -43,8 +43,28 @@ SCENES, STEPS, HEADS, FEW, SEED = 1_000, 160, 14, 7, 301
 """Eight heads are added to the six of each layer, or one: transformers wants a divisor of the width."""
 SAMPLES = 100
 """Training expressions that heads are chosen on, and as many others that they are judged on."""
+RECORDS = Path(__file__).with_name("cards") / "switches.csv"
+"""The outcome of `main` with the shipped data."""
+IN_WORDS = {
+    "nothing": "nothing", "sink": "the sink", "heads": "seven of eight added heads",
+    "jobs": "the other jobs", "scenes": "stripes, blotches and litter",
+}  # fmt: skip
+"""What is switched off, in words."""
 PLAIN_FLOORS = 4
 """Kinds of floors without stripes and blotches."""
+
+
+def records() -> pd.DataFrame:
+    """Read the committed outcome: a row for each step switched off, its columns as `figures` gives them."""
+    kept = pd.read_csv(RECORDS)
+    return kept.assign(off=kept.off.map(IN_WORDS)).set_index("off")
+
+
+def largest(kept: pd.DataFrame, column: str) -> str:
+    """Return, as words, the switch that moves a figure farthest from that of the whole recipe."""
+    change = kept[column] - kept[column][IN_WORDS["nothing"]]
+    off = change.abs().idxmax()
+    return f"{off} ({kept[column][IN_WORDS['nothing']]:.2f} with it, {kept[column][off]:.2f} without)"
 
 
 def figures(off: str, model: Path, work: Path) -> dict[str, Any]:
