@@ -14,11 +14,16 @@ from transformers import (
     CLIPVisionConfig,
     DeepseekVLConfig,
     DeepseekVLHybridConfig,
+    InternVLConfig,
     LlamaConfig,
     LlavaConfig,
+    LlavaOnevisionConfig,
     PreTrainedConfig,
     Qwen2_5_VLConfig,
+    Qwen2Config,
+    Qwen3VLConfig,
     SiglipVisionConfig,
+    SmolVLMConfig,
 )
 
 from locheads.paper.published import EXPRESSIONS, MODELS, SEGMENTERS
@@ -69,7 +74,83 @@ QWEN = {
     "num_key_value_heads": 4,
     "vocab_size": 152064,
 }
-SHAPES: dict[str, PreTrainedConfig] = {
+HALF_A_BILLION = {
+    "hidden_size": 896,
+    "intermediate_size": 4864,
+    "num_hidden_layers": 24,
+    "num_attention_heads": 14,
+    "num_key_value_heads": 2,
+}
+SMALL: dict[str, PreTrainedConfig] = {
+    "HuggingFaceTB/SmolVLM2-500M-Video-Instruct": SmolVLMConfig(
+        text_config=LlamaConfig(
+            hidden_size=960,
+            intermediate_size=2560,
+            num_hidden_layers=32,
+            num_attention_heads=15,
+            num_key_value_heads=5,
+            vocab_size=49280,
+        ),
+        vision_config={
+            "hidden_size": 768,
+            "intermediate_size": 3072,
+            "num_hidden_layers": 12,
+            "num_attention_heads": 12,
+            "image_size": 512,
+            "patch_size": 16,
+        },
+        scale_factor=4,
+        tie_word_embeddings=False,
+    ),
+    "llava-hf/llava-onevision-qwen2-0.5b-ov-hf": LlavaOnevisionConfig(
+        text_config=Qwen2Config(**HALF_A_BILLION, vocab_size=152000, tie_word_embeddings=True),
+        vision_config=SiglipVisionConfig(
+            hidden_size=1152,
+            intermediate_size=4304,
+            num_hidden_layers=26,
+            num_attention_heads=16,
+            image_size=384,
+            patch_size=14,
+            vision_use_head=False,
+        ),
+        tie_word_embeddings=True,
+    ),
+    "OpenGVLab/InternVL3-1B-hf": InternVLConfig(
+        text_config=Qwen2Config(**HALF_A_BILLION, vocab_size=151674),
+        vision_config={
+            "hidden_size": 1024,
+            "intermediate_size": 4096,
+            "num_hidden_layers": 24,
+            "num_attention_heads": 16,
+            "image_size": [448, 448],
+            "patch_size": [14, 14],
+            "attention_bias": True,
+        },
+        tie_word_embeddings=False,
+    ),
+    "Qwen/Qwen3-VL-2B-Instruct": Qwen3VLConfig(
+        text_config={
+            "hidden_size": 2048,
+            "intermediate_size": 6144,
+            "num_hidden_layers": 28,
+            "num_attention_heads": 16,
+            "num_key_value_heads": 8,
+            "head_dim": 128,
+            "vocab_size": 151936,
+            "tie_word_embeddings": True,
+        },
+        vision_config={
+            "hidden_size": 1024,
+            "intermediate_size": 4096,
+            "depth": 24,
+            "num_heads": 16,
+            "out_hidden_size": 2048,
+            "deepstack_visual_indexes": [5, 11, 17],
+        },
+        tie_word_embeddings=True,
+    ),
+}
+SHAPES: dict[str, PreTrainedConfig] = SMALL | {
     "llava-hf/llava-1.5-7b-hf": llava(llama(4096, 11008, 32, 32064)),
     "llava-hf/llava-1.5-13b-hf": llava(llama(5120, 13824, 40, 32064)),
     "deepseek-community/deepseek-vl-1.3b-chat": DeepseekVLConfig(
@@ -89,6 +170,8 @@ def test_parameters_are_those_of_the_published_shape(name: str) -> None:
     with torch.device("meta"):
         model = AutoModelForImageTextToText.from_config(SHAPES[name])
     assert sum(p.numel() for p in model.parameters()) == pytest.approx(MODELS[name].parameters, rel=1e-3)
+    text = SHAPES[name].get_text_config()
+    assert MODELS[name].maps == text.num_hidden_layers * text.num_attention_heads
 
 
 @pytest.mark.parametrize("name", SEGMENTERS)
