@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from locheads.data import few
 from locheads.data.distinct import Distinct
 from locheads.data.hub import find_hub, read_hub
 from locheads.data.manifest import read_manifest
@@ -54,6 +55,8 @@ def open_samples(data: Path | str, dataset: str, split: str, images: Path | str 
 
     Arguments and errors are those of `read_samples`.
     """
+    if data == few.NAME:
+        data = few.ensure_few()
     if str(data).endswith(".jsonl"):
         return read_manifest(Path(data), dataset, split)
     if dataset not in DATASETS:
@@ -107,8 +110,9 @@ def read_samples(
     Args:
         data: Folder of the data sets: `refcoco/`, `refcoco+/`, `refcocog/` and `images/` in the `refer`
             layout or as copies of jxu124's or lmms-lab's repositories, `ReasonSeg/`,
-            `panoptic_narrative_grounding/`; or `"jxu124"` or `"lmms-lab"`, to download from the hub; or a
-            list of samples, `….jsonl`; or `"specimen"`, whose folder is written first if missing.
+            `panoptic_narrative_grounding/`; or `"jxu124"` or `"lmms-lab"`, to download from the hub; or
+            `"lmms-lab-few"` (see `few`); or a list of samples, `….jsonl`; or `"specimen"`,
+            whose folder is written first if missing.
         dataset: A key of `DATASETS`; for a list, any name.
         split: Name of the split.
         limit: Maximum number of samples, drawn without replacement; None: all.

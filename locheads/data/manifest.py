@@ -18,7 +18,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -72,9 +72,14 @@ def write_manifest(samples: Sequence[Sample], path: Path | str, dataset: str, sp
     Raises:
         LocheadsError: An image is missing, or the list cannot be written.
     """
+    write_splits({split: samples}, path, dataset)
+
+
+def write_splits(parts: Mapping[str, Sequence[Sample]], path: Path | str, dataset: str) -> None:
+    """Writes several splits of a data set as one list, as `write_manifest` writes one; errors are its own."""
     path, saved = Path(path), dict[str, str]()
     with replacing(path) as partial_file, partial_file.open("w", encoding="utf-8") as file:
-        for sample in samples:
+        for split, sample in ((split, sample) for split, part in parts.items() for sample in part):
             content = sample.encoded_image
             image, digest = sample.image_path, hashlib.sha256(content).hexdigest()
             if sample.stored:

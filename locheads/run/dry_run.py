@@ -10,6 +10,8 @@ from huggingface_hub import try_to_load_from_cache
 from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
 
+from locheads.data import few
+from locheads.data.hub import REPOSITORIES
 from locheads.errors import LocheadsError
 from locheads.model.shipped import SPECIMENS
 from locheads.paper.published import (
@@ -122,6 +124,13 @@ def _segmenter(name: str, root: Path) -> str:
 def _data(name: str, root: Path) -> str:
     if name == "specimen":
         return "specimen, written at the first run (51 MB)"
+    if name == few.NAME:
+        here = (
+            "found" if few.path_of_few().exists() else f"streamed at the first run (about {few.MEGABYTES} MB)"
+        )
+        return f"{name}, {here}: {few.SIZES['train']} expressions to find heads, {few.SIZES['val']} to ground"
+    if name in REPOSITORIES:
+        return f"{name}, on the hub"
     if not (root / name).exists():
         return f"{name}, missing: {DATA_SOURCE}"
     own = own_list(root / name)
@@ -145,18 +154,7 @@ def _work(
     notebooks: Mapping[str, Mapping[str, Any]], values: Mapping[str, Any], root: Path, rate: float | None
 ) -> dict[str, str]:
     """Returns counts, disk and time, in all and by notebook."""
-    data = root / str(values.get("data", ""))
-    own = own_list(data) if data.exists() else None
-    splits = (
-        EXPRESSIONS
-        if own is None
-        else {
-            (dataset, split): own.counts[dataset, split]
-            for dataset, names in splits_of(data, {}).items()
-            for split in names
-        }
-    )
-    done = costs.works(notebooks, splits)
+    done = costs.works(notebooks, _splits(str(values.get("data", "")), root))
     profiled, grounded, embedded = (sum(getattr(one, name) for one in done) for name in _COUNTED)
     told = (
         f"{profiled:,} expressions profiled, {grounded:,} other forward passes, {embedded:,} pictures for SAM"
@@ -170,6 +168,17 @@ def _work(
     lines = {"work": told, "disk": f"about {costs.disk(done, known, dtype, sam) / GB:.1f} GB in runs"}
     lines["time"] = f"about {_told(sum(hours))} at {taken / 1e12:.3g} TFLOP/s ({how})"
     return lines | {f"  {one.notebook}": _told(each) for one, each in zip(done, hours, strict=True)}
+
+
+def _splits(name: str, root: Path) -> Mapping[tuple[str, str], int]:
+    """Returns the expressions of each split that is evaluated: the paper's, or those of a list."""
+    if name == few.NAME:
+        return {("refcoco", "val"): few.SIZES["val"]}
+    own = own_list(root / name) if (root / name).exists() else None
+    if own is None:
+        return EXPRESSIONS
+    held = splits_of(root / name, {}).items()
+    return {(dataset, split): own.counts[dataset, split] for dataset, names in held for split in names}
 
 
 _COUNTED = ("profiled", "grounded", "embedded")

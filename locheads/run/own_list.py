@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from locheads.data import few
 from locheads.data.strict_json import json_lines
 from locheads.errors import LocheadsError
 
@@ -53,6 +54,8 @@ def own_list(data: Path | str) -> OwnList | None:
         LocheadsError: The list is missing or not JSON lines, or only some of its lines name a data set or a
             split: such lines would belong to each of them.
     """
+    if data == few.NAME:
+        data = few.ensure_few()
     if not str(data).endswith(".jsonl"):
         return None
     path, masks, count = Path(data), 0, 0

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from locheads.data import read_samples
+from locheads.data import few, read_samples
 from locheads.data.hub import REPOSITORIES
 from locheads.data.masks import decode_mask
 from locheads.data.samples import Sample
@@ -26,7 +26,7 @@ from locheads.profiling.origin import annotations_digest, pictures_digest
 from locheads.submission.form import Row, Submission, read_submission, scored
 from locheads.submission.make import Split, code_digest
 
-NAMED = ("specimen", *REPOSITORIES)
+NAMED = ("specimen", few.NAME, *REPOSITORIES)
 """Names of data that mean the same everywhere; folders have to be given."""
 ROUNDING = 1e-9
 """Allowed difference of an IoU or score that is computed again."""

@@ -18,10 +18,11 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 from PIL import Image
+from typer.testing import CliRunner
 
 import locheads as locheads_package
 from locheads import cli
-from locheads.cli.ground_picture import ground_file, selected_heads
+from locheads.cli.ground_picture import ground_file, selected_heads, settings
 from locheads.data import read_samples
 from locheads.errors import LocheadsError
 from locheads.profiling.store import read_profile
@@ -419,3 +420,40 @@ def test_the_overlay_carries_expression_and_legend(tmp_path: Path, monkeypatch: 
         "its hull",
         "box of the heads",
     ]
+
+
+def test_a_preset_says_how_its_model_is_loaded_and_what_is_given_counts_more() -> None:
+    model, world, how = settings("llava-1.5-7b", {"model": None, "world": None, "dtype": None})
+    assert (model, world) == ("llava-hf/llava-1.5-7b-hf", "llava-1.5-7b")
+    assert how == {
+        "device": "auto",
+        "dtype": "bfloat16",
+        "prompt": "release",
+        "revision": "b234b804b114d9e37bb655e11cbbb5f5e971b7a9",
+    }
+    given = {"model": None, "world": "mine", "dtype": "float16", "revision": "main", "device": "cpu"}
+    model, world, how = settings("llava-1.5-7b", given)
+    assert world == "mine" and (how["dtype"], how["revision"], how["device"]) == ("float16", "main", "cpu")
+    assert settings(None, {"model": None, "world": None}) == ("specimen", "specimen", {})
+    with pytest.raises(LocheadsError, match="'dtype' is 'int8'"):
+        settings(None, {"dtype": "int8"})
+
+
+def test_a_picture_is_grounded_in_the_type_that_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from locheads.model import loading
+
+    asked = []
+
+    def listening(name: str, **how: object) -> object:
+        asked.append((name, how))
+        raise LocheadsError("enough")
+
+    monkeypatch.setattr(loading, "load_lvlm", listening)
+    Image.new("RGB", (20, 20)).save(tmp_path / "a.png")
+    arguments = ["ground", str(tmp_path / "a.png"), "a dog", "--preset", "smolvlm2-500m", "--heads", "L4H2"]
+    done = CliRunner().invoke(cli.app, [*arguments, "--dtype", "bfloat16"])
+    assert str(done.exception) == "enough"
+    how = {"device": "cpu", "dtype": "bfloat16", "prompt": "chat"}
+    assert asked == [("HuggingFaceTB/SmolVLM2-500M-Video-Instruct", how)]
