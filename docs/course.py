@@ -83,7 +83,7 @@ def blanked(notebook: NotebookNode) -> NotebookNode:
 
 def stub(names: list[str]) -> str:
     """Returns what stands in place of a solution; `names` are what the cells after it read."""
-    return f"# Your turn. Later cells read: {', '.join(names)}.\nraise NotImplementedError('your turn')"
+    return f'# Your turn. Later cells read: {", ".join(names)}.\nraise NotImplementedError("your turn")'
 
 
 def solution_lines(notebook: NotebookNode) -> set[str]:
