@@ -14,7 +14,7 @@ from locheads.studies.causes import RANDOM
 
 LOOKS = {"frequency": (FOUND, "D-"), "IoU": (TRUE, "s--"), RANDOM: (MUTED, "o-")}
 """Colour and line of each order of heads."""
-WORDS = {"frequency": "by frequency", "IoU": "by IoU", RANDOM: "random, same layers"}
+WORDS = {"frequency": "by frequency", "IoU": "by IoU", RANDOM: "random, layers as by frequency"}
 
 
 def answer_curves(panels: Mapping[str, pd.DataFrame], ylabel: str, xlabel: str, base: float | None) -> Figure:
@@ -64,8 +64,8 @@ def single_losses(
         for head in chosen:
             axes.plot(table[column][head], table.loss[head], "D", color=FOUND, markersize=7)
         for head in (*chosen, *named):
-            axes.annotate(str(head), (table[column][head], table.loss[head]), (5, 4), fontsize=8,
-                          textcoords="offset points")  # fmt: skip
+            place = (table[column][head], table.loss[head])
+            axes.annotate(str(head), place, (5, 4), fontsize=8, textcoords="offset points")
         axes.set_xlabel(column)
     panels[0, 0].set_ylabel("loss of log-probability [nats]")
     return figure

@@ -7,7 +7,7 @@ are drawn as well. All shares are in per cent.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -19,9 +19,11 @@ from locheads.evaluation.metrics import Correlation, Interval, spearman
 from locheads.method.selection import Head
 from locheads.model.lvlm import Lvlm
 from locheads.studies.causes import RANDOM, measure
-from locheads.studies.causes_records import Records, records_of
+from locheads.studies.causes_records import Kept, Records, records_of
 
-NAMES = {"right": "the right answer", "follows": "the answer to the other question"}
+FREQUENCY = "frequency"
+"""The ranking whose layers the random heads match."""
+DONE = {"patch": "swapped", "steer": "steered"}
 
 
 def curve(records: Records, kind: str, what: str = "right", seed: int = 0) -> pd.DataFrame:
@@ -53,6 +55,12 @@ def _shares(records: Records, cell: tuple, what: str, seed: int) -> Float[np.nda
     some = getattr(records, what)[records.of(*cell[:3])].T  # question × draw
     parts = np.stack([some, np.ones_like(some)], axis=-1).astype(float)
     return resampled_ratios(parts, records.pictures, seed=seed)
+
+
+def first(records: Records, questions: int) -> Records:
+    """Returns the records of the first questions alone."""
+    arrays = {name: getattr(records, name)[:, :questions] for name in Records.ARRAYS}
+    return replace(records, **arrays)
 
 
 def untouched(records: Records, seed: int = 0) -> tuple[float, Interval]:
@@ -116,13 +124,13 @@ class Verdict:
     holds: bool
 
 
-def removed(records: Records, kind: str, size: int, order: str = "frequency", seed: int = 0) -> Verdict:
-    """Says whether removing the first heads of an order costs more answers than removing random ones."""
+def removed(records: Records, kind: str, size: int, seed: int = 0) -> Verdict:
+    """Says whether removing the most frequent heads costs more answers than removing random ones."""
     shares = curve(records, kind, seed=seed).set_index(["order", "size"]).value
-    gap = gaps(records, kind, order, seed=seed).set_index("size").loc[size]
+    gap = gaps(records, kind, FREQUENCY, seed=seed).set_index("size").loc[size]
     holds = bool(gap.high < 0)
     return Verdict(
-        f"without the first {size} heads by {order}, {shares[order, size]:.1f} % of the answers are right, "
+        f"without the {size} most frequent heads {shares[FREQUENCY, size]:.1f} % of the answers are right, "
         f"without {size} random heads of the same layers {shares[RANDOM, size]:.1f} % "
         f"({_points(gap)}): {'they matter more than others' if holds else 'no more than others'}",
         holds,
@@ -131,7 +139,7 @@ def removed(records: Records, kind: str, size: int, order: str = "frequency", se
 
 def better_order(records: Records, kind: str, what: str = "right", seed: int = 0) -> str:
     """Says at which sizes the first heads by IoU matter more, or less, than those by frequency."""
-    gap = gaps(records, kind, "IoU", "frequency", what, seed)
+    gap = gaps(records, kind, "IoU", FREQUENCY, what, seed)
     sign = 1 if what == "follows" else -1
     more = gap[(sign * gap[["low", "high"]]).min(axis=1) > 0]["size"]
     less = gap[(sign * gap[["low", "high"]]).max(axis=1) < 0]["size"]
@@ -141,22 +149,22 @@ def better_order(records: Records, kind: str, what: str = "right", seed: int = 0
     return f"the ranking that finds what matters more, by an interval without zero: {sure}"
 
 
-def moved(records: Records, kind: str, size: int, order: str = "frequency", seed: int = 0) -> Verdict:
-    """Says whether the answer becomes the other question's when the first heads are swapped or steered."""
+def moved(records: Records, kind: str, size: int, seed: int = 0) -> Verdict:
+    """Says whether answers become the other question's when the most frequent heads are changed."""
     shares = curve(records, kind, "follows", seed).set_index(["order", "size"])
-    one, other = shares.loc[(order, size)], shares.value[RANDOM, size]
-    gap = gaps(records, kind, order, what="follows", seed=seed).set_index("size").loc[size]
+    one, other = shares.loc[(FREQUENCY, size)], shares.value[RANDOM, size]
+    gap = gaps(records, kind, FREQUENCY, what="follows", seed=seed).set_index("size").loc[size]
     return Verdict(
-        f"with the first {size} heads by {order} the answer becomes the other question's in "
+        f"with the {size} most frequent heads {DONE[kind]} the answer becomes the other question's in "
         f"{one.value:.1f} % [{one.low:.1f}, {one.high:.1f}], with random heads of the same layers in "
         f"{other:.1f} % ({_points(gap)})",
         bool(gap.low > 0 and one.low > 50),
     )
 
 
-def half_way(records: Records, kind: str, order: str = "frequency") -> int | None:
-    """Returns with how few heads at least half of the answers become the other question's; None: never."""
-    shares = curve(records, kind, "follows").query("order == @order").sort_values("size")
+def half_way(records: Records, kind: str) -> int | None:
+    """Returns with how few frequent heads half of the answers become the other question's; None: never."""
+    shares = curve(records, kind, "follows").query("order == @FREQUENCY").sort_values("size")
     enough = shares[shares.value >= 50]["size"]
     return int(enough.iloc[0]) if len(enough) else None
 
@@ -196,3 +204,26 @@ def made_again(lvlm: Lvlm, records: Records, kind: str, size: int, pairs: int) -
     before = records.answer[[records.cells.index(cell) for cell in cells], some]
     agree = (now.right == records.right[numbers, some]).mean()
     return Again(2 * pairs, float(agree), float(np.abs(now.answer - before).max()))
+
+
+def summary(kept: Kept, size: int, seed: int = 0) -> dict[str, float | int]:
+    """Returns the main numbers as fractions, for `save_results`."""
+    text, single = kept.parts["text"], kept.parts["single"]
+    right, interval = untouched(text, seed)
+    found: dict[str, float | int] = {
+        "questions": len(text.pictures),
+        "answers_untouched": right / 100,
+        "answers_untouched_low": interval.low / 100,
+        "answers_untouched_high": interval.high / 100,
+    }
+    shown = (("zero", "right"), ("mean", "right"), ("patch", "follows"), ("steer", "follows"))
+    for kind, what in shown:
+        for row in curve(text, kind, what, seed).itertuples():
+            if row.size in (3, 10, size):
+                name = f"{kind}_{row.order.lower()}_{row.size}"
+                found[name] = row.value / 100
+                found |= {f"{name}_low": row.low / 100, f"{name}_high": row.high / 100}
+    table = singles(single, text, kept.values)
+    for name, one in correlations(table, ("frequency", "IoU"), seed).items():
+        found |= {f"spearman_loss_{name.lower()}": one.rho}
+    return found

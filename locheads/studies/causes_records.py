@@ -22,7 +22,7 @@ from locheads.data import read_samples
 from locheads.data.scenes.questions import draw_pairs
 from locheads.errors import LocheadsError
 from locheads.files import replacing
-from locheads.method.selection import Head, parse_heads, select_heads
+from locheads.method.selection import Head, select_heads
 from locheads.model.lvlm import Lvlm
 from locheads.model.shipped import MODEL, SPECIMENS, WEIGHTS, verify
 from locheads.profiling.profile import profile
@@ -38,6 +38,7 @@ HUNDREDTHS = 100
 """Log-probabilities are kept to this part of a nat."""
 
 Rankings = Mapping[str, tuple[Head, ...]]
+PerHead = Float[np.ndarray, "layer head"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,30 +99,32 @@ class Kept:
 
     Attributes:
         weights: SHA-256 of the model's weights.
-        rankings: The heads by each ranking; with `seed` and `per_layer` they determine the trials.
+        values: From `values_of`; with `seed` they determine the trials.
+        seed: Of the selection and the random heads.
         parts: Records of each part of `causes.trials`; each has its own number of questions.
     """
 
     weights: str
-    rankings: Rankings
+    values: Mapping[str, PerHead]
     seed: int
-    per_layer: int
     parts: Mapping[str, Records]
 
+    @property
+    def rankings(self) -> Rankings:
+        """Returns the heads by frequency and by IoU."""
+        return rankings_of(self.values)
 
-def rankings_of(profiled: xr.Dataset, seed: int = 0) -> Rankings:
-    """Ranks all heads by selection frequency and by mean IoU with the object; ties by the attention sum.
 
-    Args:
-        profiled: From `profiling.profile.profile`.
-        seed: Of the selection's trials.
-    """
+def values_of(profiled: xr.Dataset, seed: int = 0) -> dict[str, PerHead]:
+    """Returns `frequency`, `IoU` and `attention sum` of all heads, means over the samples of a profile."""
     sums = profiled.attention_sum.values
     frequency = select_heads(sums, profiled.spatial_entropy.values, seed=seed).frequency
-    return {
-        "frequency": ranked(frequency, sums.mean(0)),
-        "IoU": ranked(profiled.iou.values.mean(0), sums.mean(0)),
-    }
+    return {"frequency": frequency, "IoU": profiled.iou.values.mean(0), "attention sum": sums.mean(0)}
+
+
+def rankings_of(values: Mapping[str, PerHead]) -> Rankings:
+    """Ranks all heads by frequency and by IoU; equal ones (most are never chosen) by the attention sum."""
+    return {name: ranked(values[name], values["attention sum"]) for name in ("frequency", "IoU")}
 
 
 def weights_of(lvlm: Lvlm) -> str:
@@ -148,18 +151,18 @@ def records_for(lvlm: Lvlm, profiled: xr.Dataset, folder: Path, few: int, seed: 
             f"{lvlm.name} did not learn to answer questions about these scenes: the specimen's records follow"
         )
         return kept
-    rankings = rankings_of(profiled, seed)
-    if (kept.weights, kept.rankings, kept.seed) == (weights_of(lvlm), rankings, seed):
+    values = values_of(profiled, seed)
+    if (kept.weights, kept.rankings, kept.seed) == (weights_of(lvlm), rankings_of(values), seed):
         print(f"records of {lvlm.name}, kept with the package")
         return kept
     print(f"heads, seed or weights differ from those of the records: trials on {few} pictures are made now")
     pairs = {"text": few, "single": few // 4, "everywhere": few // 4}
-    return run(lvlm, rankings, folder, pairs, seed, FEW_DRAWS)
+    return run(lvlm, values, folder, pairs, seed, FEW_DRAWS)
 
 
 def run(
     lvlm: Lvlm,
-    rankings: Rankings,
+    values: Mapping[str, PerHead],
     folder: Path,
     pairs: Mapping[str, int],
     seed: int = 0,
@@ -169,13 +172,14 @@ def run(
 
     Args:
         lvlm: The specimen, or a model that knows its words.
-        rankings: From `rankings_of`.
+        values: From `values_of`.
         folder: Of the files.
         pairs: Pairs of questions for each part.
         seed: Of the random choices.
         draws: Random choices per number of heads.
     """
-    names = {name: _names(heads) for name, heads in rankings.items()}
+    rankings = rankings_of(values)
+    names = {name: ",".join(map(str, heads)) for name, heads in rankings.items()}
     origin = json.dumps([weights_of(lvlm), names, seed, draws])
     folder = folder / hashlib.sha256(origin.encode()).hexdigest()[:12]
     means = mean_outputs(lvlm)
@@ -183,11 +187,7 @@ def run(
         name: records_of(made, list(_outcomes(lvlm, made, means, folder, name, pairs[name])))
         for name, made in trials(rankings, lvlm.heads, seed, draws=draws).items()
     }
-    return Kept(weights_of(lvlm), rankings, seed, lvlm.heads, parts)
-
-
-def _names(heads: Sequence[Head]) -> str:
-    return ",".join(map(str, heads))
+    return Kept(weights_of(lvlm), values, seed, parts)
 
 
 def _outcomes(
@@ -206,9 +206,9 @@ def _outcomes(
 
 def save(path: Path, kept: Kept) -> None:
     """Writes records compactly: truth values as bits, log-probabilities as hundredths of a nat."""
-    heads = {name: _names(some) for name, some in kept.rankings.items()}
-    origin = {"weights": kept.weights, "rankings": heads, "seed": kept.seed, "per_layer": kept.per_layer}
+    origin = {"weights": kept.weights, "seed": kept.seed, "values": list(kept.values)}
     arrays: dict[str, Any] = {"origin": np.frombuffer(json.dumps(origin).encode(), np.uint8)}
+    arrays |= kept.values
     for part, records in kept.parts.items():
         for name in ("right", "follows"):
             arrays[f"{part}_{name}"] = np.packbits(getattr(records, name), axis=1)
@@ -230,16 +230,17 @@ def load(path: Path) -> Kept:
         with np.load(path) as file:
             arrays = dict(file)
         origin = json.loads(arrays["origin"].tobytes())
-        rankings = {name: parse_heads(heads) for name, heads in origin["rankings"].items()}
+        values = {name: arrays[name] for name in origin["values"]}
     except FileNotFoundError:
         raise LocheadsError(f"{path}: not there; make it with `{command}`") from None
     except (OSError, ValueError, KeyError) as error:
         raise LocheadsError(f"{path}: damaged ({error}); make it again with `{command}`") from error
+    per_layer = values["frequency"].shape[1]
     parts = {
         part: _unpacked(made, {name: arrays[f"{part}_{name}"] for name in Records.ARRAYS})
-        for part, made in trials(rankings, origin["per_layer"], origin["seed"]).items()
+        for part, made in trials(rankings_of(values), per_layer, origin["seed"]).items()
     }
-    return Kept(origin["weights"], rankings, origin["seed"], origin["per_layer"], parts)
+    return Kept(origin["weights"], values, origin["seed"], parts)
 
 
 def _unpacked(made: Sequence[Trial], arrays: Mapping[str, np.ndarray]) -> Records:
@@ -256,7 +257,7 @@ def main() -> None:
     lvlm, samples = load_lvlm("specimen"), read_samples("specimen", "refcoco", "train", limit=500, seed=0)
     runs = place.root() / "runs" / "specimen"
     profiled = profile(lvlm, samples, runs / "profile-refcoco-train-500-0")
-    kept = run(lvlm, rankings_of(profiled), runs / "causes", PAIRS)
+    kept = run(lvlm, values_of(profiled), runs / "causes", PAIRS)
     save(RECORDS, kept)
 
 

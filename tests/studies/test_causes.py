@@ -156,9 +156,9 @@ def test_differences_are_paired_by_picture() -> None:
     """IoU is below frequency by 50 % on the first picture and by 0 on the second."""
     gap = causes_curves.gaps(RECORDS, "zero", "IoU", "frequency").iloc[0]
     assert (gap.value, gap.low, gap.high) == (-25, -50, 0)
-    assert not causes_curves.removed(RECORDS, "zero", 3).holds
-    found = causes_curves.removed(RECORDS, "zero", 3, "IoU")
-    assert found.sentence.startswith("without the first 3 heads by IoU, 0.0 % of the answers are right")
+    sentence = causes_curves.removed(RECORDS, "zero", 3).sentence
+    assert sentence.startswith("without the 3 most frequent heads 25.0 % of the answers are right, without 3")
+    assert "75.0 % (-50.0 points [" in sentence
 
 
 @pytest.mark.parametrize(("row", "holds"), [([0] * 4, True), ([1] * 4, False)])
@@ -190,14 +190,14 @@ def test_single_losses_are_against_the_untouched_model_on_the_same_questions() -
 def tiny(seed: int = 0) -> Kept:
     """Made-up outcomes of all trials of a model of 12 heads."""
     rng = np.random.default_rng(seed)
-    rankings = {"frequency": tuple(EVERY), "IoU": tuple(EVERY[::-1])}
+    values = {name: rng.random((LAYERS, HEADS)) for name in ("frequency", "IoU", "attention sum")}
     parts = {}
-    for part, made in trials(rankings, HEADS, seed).items():
+    for part, made in trials(causes_records.rankings_of(values), HEADS, seed).items():
         truth = rng.random((2, len(made), 2)) < 0.5
         parts[part] = records_of(
             made, [causes.Outcome(-rng.random(t.shape), -rng.random(t.shape), t, ~t) for t in truth]
         )
-    return Kept("abc", rankings, seed, HEADS, parts)
+    return Kept("abc", values, seed, parts)
 
 
 def test_records_are_read_as_they_were_written(tmp_path: Path) -> None:
@@ -232,9 +232,10 @@ def test_what_was_made_is_not_made_again(lvlm: Lvlm, tmp_path: Path, monkeypatch
     monkeypatch.setattr(causes_records, "trials", lambda *_, **__: few)
     monkeypatch.setattr(causes_records, "mean_outputs", lambda _: {})
     pairs = {"text": 2, "single": 1, "everywhere": 1}
-    first = causes_records.run(lvlm, {"frequency": heads}, tmp_path, pairs)
+    values = dict.fromkeys(("frequency", "IoU", "attention sum"), np.zeros((lvlm.layers, lvlm.heads)))
+    first = causes_records.run(lvlm, values, tmp_path, pairs)
     monkeypatch.setattr(causes_records, "measure", lambda *_: pytest.fail("made again"))
-    again = causes_records.run(lvlm, {"frequency": heads}, tmp_path, pairs)
+    again = causes_records.run(lvlm, values, tmp_path, pairs)
     assert np.array_equal(first.parts["text"].answer, again.parts["text"].answer)
     assert first.parts["text"].right.shape == (1, 4) and len(list(tmp_path.rglob("*.npz"))) == 4
 
