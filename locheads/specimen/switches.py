@@ -119,12 +119,16 @@ def _learn(
 
 def _pool(plain: bool, work: Path) -> ScenePool:
     """Scenes with all kinds of floors, or without stripes, blotches and litter."""
-    if not plain:
-        return make_pool(work, SCENES, VISION.image_size, seed=3)
+    folder, draw = (work / "plain", plain_scene) if plain else (work, scenes.draw_scene)
+    return make_pool(folder, SCENES, VISION.image_size, seed=3, draw=draw)
+
+
+def plain_scene(*arguments: Any) -> scenes.Scene:
+    """As `draw_scene`, on one of the plain kinds of floors and without litter."""
     floors, litter = scenes._FLOORS, scenes._litter
     scenes._FLOORS, scenes._litter = floors[:PLAIN_FLOORS], lambda rng, floor: None
     try:
-        return make_pool(work / "plain", SCENES, VISION.image_size, seed=3)
+        return scenes.draw_scene(*arguments)
     finally:
         scenes._FLOORS, scenes._litter = floors, litter
 

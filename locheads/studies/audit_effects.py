@@ -215,18 +215,20 @@ def wholes_and_parts(effects: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows).T.rename(columns=METRICS)
 
 
-def saved(table: pd.DataFrame, effects: pd.DataFrame) -> dict[str, object]:
+def saved(table: pd.DataFrame, effects: pd.DataFrame, rho: float) -> dict[str, object]:
     """Returns the audit's named numbers: scores in [0, 1] of default and releases, and every difference.
 
     Args:
         table: From `scores.scores`, by `variant`.
         effects: Columns `variant`, `metric`, `value`, `low`, `high`, `p`.
+        rho: Spearman's ρ of the default; where it is NaN, None is saved.
     """
     names = {DEFAULT: "default"} | {
         name: f"{name.split(',')[0].replace(' ', '_')}_{_kind(name)}" for name in PRESETS
     }
     shown = table[table.variant.isin(names)]
     found = {f"{row.metric}_{names[row.variant]}": row.value for row in shown.itertuples()}
+    found["spearman_default"] = None if np.isnan(rho) else rho
     records = effects[["variant", "metric", "value", "low", "high", "p"]].sort_values(["variant", "metric"])
     return found | {"effects": records.astype(object).where(records.notna(), None).to_dict("records")}
 
