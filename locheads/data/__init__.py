@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from locheads.data import few
 from locheads.data.distinct import Distinct
 from locheads.data.hub import find_hub, read_hub
 from locheads.data.manifest import read_manifest
@@ -54,6 +55,8 @@ def open_samples(data: Path | str, dataset: str, split: str, images: Path | str 
 
     Arguments and errors are those of `read_samples`.
     """
+    if data == few.NAME:
+        data = few.ensure_few()
     if str(data).endswith(".jsonl"):
         return read_manifest(Path(data), dataset, split)
     if dataset not in DATASETS:
@@ -107,8 +110,9 @@ def read_samples(
     Args:
         data: Folder of the data sets: `refcoco/`, `refcoco+/`, `refcocog/` and `images/` in the `refer`
             layout or as copies of jxu124's or lmms-lab's repositories, `ReasonSeg/`,
-            `panoptic_narrative_grounding/`; or `"jxu124"` or `"lmms-lab"`, to download from the hub; or a
-            list of samples, `….jsonl`; or `"specimen"`, whose folder is written first if missing.
+            `panoptic_narrative_grounding/`; or `"jxu124"` or `"lmms-lab"`, to download from the hub; or
+            `"lmms-lab-few"` (see `few`); or a list of samples, `….jsonl`; or `"specimen"`,
+            whose folder is written first if missing.
         dataset: A key of `DATASETS`; for a list, any name.
         split: Name of the split.
         limit: Maximum number of samples, drawn without replacement; None: all.
@@ -118,12 +122,14 @@ def read_samples(
         images: Folder of the images, if not at the layout's own place (COCO images only).
 
     Raises:
-        LocheadsError: The data set or split is unknown, the limit is below 1, the reader fails, a drawn
-            sample has a blank expression, a bad box or a bad mask (`Sample.checked`), two drawn samples
-            have one id, or one image id but different pictures, or no sample is left.
+        LocheadsError: The data set or split is unknown, the limit is below 1, the seed below 0, the reader
+            fails, a drawn sample has a blank expression, a bad box or a bad mask (`Sample.checked`), two
+            drawn samples have one id, or one image id but different pictures, or no sample is left.
     """
     if limit is not None and limit < 1:
         raise LocheadsError(f"limit = {limit}: at least one sample is needed")
+    if seed < 0:
+        raise LocheadsError(f"seed = {seed}: give 0 or more")
     if on_error not in ("raise", "skip"):
         raise LocheadsError(f"on_error = {on_error!r}: give 'raise' or 'skip'")
     samples = open_samples(data, dataset, split, images)

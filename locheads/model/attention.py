@@ -18,7 +18,7 @@ Layers and heads count from 0.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -245,6 +245,59 @@ def _listening(recorder: _Recorder) -> Iterator[None]:
         _recorder.reset(token)
 
 
+@dataclass(frozen=True)
+class Layer:
+    """What a layer's attention has computed, and from what.
+
+    Attributes:
+        number: The model's own number of the layer.
+        query, key, value: `batch × head × tokens × dim`; of keys and values, the heads of a group share one.
+        mask: As transformers gives it: boolean or added to the scores; None: causal or none.
+        scaling: Factor of the scores.
+        causal: Whether, without a mask, tokens see only those before.
+        outputs: `batch × tokens × head × dim`.
+    """
+
+    number: int
+    query: torch.Tensor
+    key: torch.Tensor
+    value: torch.Tensor
+    mask: torch.Tensor | None
+    scaling: float
+    causal: bool
+    outputs: torch.Tensor
+
+    def each(self, shared: torch.Tensor) -> torch.Tensor:
+        """Returns keys or values repeated for every head of their group: `batch × head × keys × dim`."""
+        return shared.repeat_interleave(self.query.shape[1] // shared.shape[1], 1)
+
+    def attention(self) -> Float[torch.Tensor, "batch head tokens keys"]:
+        """Computes the softmax weights of every token, in at least single precision."""
+        scores = (self.query @ self.each(self.key).mT).float() * self.scaling
+        if self.mask is not None and self.mask.dtype == torch.bool:
+            scores = scores.masked_fill(~self.mask, -torch.inf)
+        elif self.mask is not None:
+            scores = scores + self.mask
+        elif self.causal:
+            tokens, keys = scores.shape[-2:]
+            seen = torch.ones(tokens, keys, dtype=torch.bool, device=scores.device).tril(keys - tokens)
+            scores = scores.masked_fill(~seen, -torch.inf)
+        return scores.softmax(-1)
+
+
+_after: ContextVar[Callable[[Layer], torch.Tensor] | None] = ContextVar("after", default=None)
+
+
+@contextmanager
+def after_attention(change: Callable[[Layer], torch.Tensor]) -> Iterator[None]:
+    """Replaces every layer's outputs by those that `change` returns, within the block."""
+    token = _after.set(change)
+    try:
+        yield
+    finally:
+        _after.reset(token)
+
+
 def _attention(
     module: torch.nn.Module,
     query: Float[torch.Tensor, "batch head tokens dim"],
@@ -274,9 +327,16 @@ def _attention(
             recorder.rows[layer] = _recorded(recorder, layer, query, key, attention_mask, scaling, causal)
         if layer == recorder.wanted.deepest:
             raise _Enough
-    return sdpa_attention_forward(
+    outputs, _ = sdpa_attention_forward(
         module, query, key, value, attention_mask, scaling=scaling, is_causal=is_causal, **kwargs
     )
+    change = _after.get()
+    if change is not None:
+        causal = bool(getattr(module, "is_causal", True) if is_causal is None else is_causal)
+        scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+        number = int(module.layer_idx)  # type: ignore[arg-type]
+        outputs = change(Layer(number, query, key, value, attention_mask, scale, causal, outputs))
+    return outputs, None
 
 
 def _recorded(

@@ -20,6 +20,7 @@ from PIL import Image
 from transformers import DynamicCache
 from transformers.cache_utils import Cache, DynamicLayer
 
+from locheads.errors import LocheadsError
 from locheads.model.attention import Heads, Wanted, capture, forward
 from locheads.model.lvlm import Encoded, Lvlm
 
@@ -37,14 +38,78 @@ def capture_image(
     inputs = split.shared | {"past_key_values": cache, "use_cache": True}
     forward(lvlm, inputs, wanted, None, split.image_tokens)
     # Second pass: the ends of all texts as one batch; records batch × head × cells per layer.
-    rows = forward(lvlm, _following(lvlm, split, cache), wanted, split.query, split.image_tokens)
+    rows = forward(
+        lvlm, _following(split.rest, _behind(lvlm, split), cache), wanted, split.query, split.image_tokens
+    )
     return wanted.stack(lvlm, rows).unflatten(-1, split.grid)
+
+
+class SharedImage:
+    """One image, computed once, after which its expressions are read again and again.
+
+    What is changed in the model while they are read (`interventions`) does not reach the image's tokens.
+    """
+
+    def __init__(self, lvlm: Lvlm, image: Image.Image, expressions: Sequence[str]):
+        """Computes the image.
+
+        Raises:
+            LocheadsError: An expression is refused by `Lvlm.encode`, or the model's expressions cannot share
+                the computation of their image.
+        """
+        split = _split(lvlm, image, expressions) if _plain(lvlm) else None
+        if split is None:
+            raise LocheadsError(
+                f"{lvlm.name}: the tokens of the picture depend on the expression, or on text around it, so "
+                "that expressions cannot be read again after one pass over the picture"
+            )
+        self.lvlm, self._split, self._cache = lvlm, split, DynamicCache()
+        with torch.inference_mode():
+            lvlm.model(**split.shared, past_key_values=self._cache, use_cache=True)
+        self._behind = _behind(lvlm, split)
+
+    @property
+    def image_tokens(self) -> Int[torch.Tensor, "1 cells"]:
+        """Returns the positions of the image tokens among the keys."""
+        return self._split.image_tokens
+
+    def next_word(self, rows: Sequence[int]) -> Float[torch.Tensor, "row word"]:
+        """Computes the log-probabilities of the token that follows the query token, in one pass for all rows.
+
+        The rows stand one after another in one sequence, each blind to the others, so that the keys of the
+        picture are not copied for each of them.
+
+        Args:
+            rows: For each row, the number of its expression; one may come several times.
+        """
+        rest, query = self._split.rest[list(rows)], self._split.query[list(rows)]
+        inputs = _following(rest, self._behind, self._cache)
+        for name in ("input_ids", "position_ids"):
+            inputs[name] = inputs[name].reshape(1, -1)
+        inputs["attention_mask"] = _blind(rest, self._split.before)
+        with torch.inference_mode():
+            logits = self.lvlm.model(**inputs).logits.view(*rest.shape, -1)
+        at = torch.arange(len(rest), device=logits.device)
+        return logits[at, query].float().log_softmax(-1)
+
+
+def _blind(rest: Int[torch.Tensor, "row tokens"], before: int) -> torch.Tensor:
+    """Returns who sees whom, `1 × 1 × queries × keys`: each row what is `before`, and itself up to here."""
+    rows, tokens = rest.shape
+    own = torch.block_diag(*[torch.ones(tokens, tokens, dtype=torch.bool).tril()] * rows)
+    return torch.cat([torch.ones(len(own), before, dtype=torch.bool), own], 1)[None, None].to(rest.device)
 
 
 def shares(lvlm: Lvlm) -> bool:
     """Returns whether expressions can share the computation of their image."""
     every = len(lvlm.attending) == lvlm.model.config.get_text_config().num_hidden_layers
     return lvlm.family is not None and lvlm.family.sees != "prompt" and every
+
+
+def _plain(lvlm: Lvlm) -> bool:
+    """Returns whether every token attends to all tokens before it, in every layer."""
+    kinds = getattr(lvlm.model.config.get_text_config(), "layer_types", None) or ()
+    return shares(lvlm) and lvlm.family.sees == "before" and set(kinds) <= {"full_attention"}  # type: ignore[union-attr]
 
 
 @dataclass(frozen=True)
@@ -66,6 +131,11 @@ class _Split:
     query: Int[torch.Tensor, " batch"]
     image_tokens: torch.Tensor
     grid: tuple[int, int]
+
+    @property
+    def before(self) -> int:
+        """Returns the number of tokens before the cut."""
+        return self.shared["input_ids"].shape[1]
 
 
 def _split(lvlm: Lvlm, image: Image.Image, expressions: Sequence[str]) -> _Split | None:
@@ -110,19 +180,19 @@ def _up_to(cut: int, encoded: Encoded) -> dict[str, torch.Tensor]:
     }
 
 
-def _following(lvlm: Lvlm, split: _Split, cache: DynamicCache) -> dict[str, Any]:
-    """Builds the inputs of the second pass: the rest of each text, continuing the cached beginning."""
-    batch, tokens = split.rest.shape
-    before = split.shared["input_ids"].shape[1]
-    positions = before + torch.arange(tokens, device=split.rest.device).expand(batch, -1)
+def _behind(lvlm: Lvlm, split: _Split) -> int:
+    """Returns the position of the first token after the cut, once the tokens before it have been computed."""
     shift = getattr(lvlm.model.base_model, "rope_deltas", None)  # Qwen-VL: positions of an image are 2-D
-    if shift is not None:
-        positions = positions + shift.to(positions.device)
-    layers = [_Shared(layer) for layer in cache.layers]
+    return split.before + (0 if shift is None else int(shift.flatten()[0]))
+
+
+def _following(rest: Int[torch.Tensor, "batch tokens"], behind: int, cache: DynamicCache) -> dict[str, Any]:
+    """Builds the inputs of the second pass: the rest of each text, continuing the cached beginning."""
+    positions = behind + torch.arange(rest.shape[1], device=rest.device)
     return {
-        "input_ids": split.rest,
-        "position_ids": positions,
-        "past_key_values": Cache(layers=layers),
+        "input_ids": rest,
+        "position_ids": positions.expand(rest.shape),
+        "past_key_values": Cache(layers=[_Shared(layer) for layer in cache.layers]),
         "use_cache": True,
     }
 

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, partial
-from multiprocessing import Pool
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -64,11 +64,13 @@ def make_pool(folder: Path, count: int, side: int, seed: int, least: int = 2, mo
     if not things.exists():
         store = np.lib.format.open_memmap(images, "w+", np.uint8, (count, side, side, 3))
         drawn: list[tuple[Thing, ...]] = []
-        with Pool(os.cpu_count()) as workers:
+        with get_context("spawn").Pool(os.cpu_count()) as workers:  # a forked copy of threads may hang
             draw = partial(_draw, seed=seed, side=side, least=least, most=most)
             for i, (image, thing) in enumerate(tqdm(workers.imap(draw, range(count), 64), "scenes", count)):
                 store[i] = image
                 drawn.append(thing)
+            workers.close()
+            workers.join()
         store.flush()
         torch.save(drawn, things)
     return ScenePool(np.load(images, mmap_mode="r"), torch.load(things, weights_only=False))

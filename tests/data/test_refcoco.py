@@ -248,6 +248,8 @@ def test_limit_draws_a_seeded_subset_in_order(tmp_path: Path) -> None:
     assert [s.sample_id for s in read_samples(root, "refcoco", "val", limit=99)] == everything
     with pytest.raises(LocheadsError, match="limit = 0"):
         read_samples(root, "refcoco", "val", limit=0)
+    with pytest.raises(LocheadsError, match="seed = -1: give 0 or more"):
+        read_samples(root, "refcoco", "val", limit=7, seed=-1)
 
 
 @pytest.mark.parametrize("bytes_", ["café".encode(), "café".encode("cp1252")])
