@@ -98,6 +98,12 @@ def models(results: Results) -> str:
     return f"ρ = {rhos} in two models"
 
 
+def several(results: Results) -> str:
+    found, every = (percent(results[f"f1_{name}"]) for name in ("agreement", "every_word"))
+    exact = percent(results["exact_words_that_agree_all"])
+    return f"F1 of nouns {found} (every word {every}); exact boxes {exact}"
+
+
 def confidence(results: Results) -> str:
     low, high = (f"{100 * results[f'auroc_agreement_{end}']:.1f}" for end in ("low", "high"))
     misses, fewer = (percent(results[name]) for name in ("miss_rate", "miss_rate_of_agreeing_half"))
@@ -123,6 +129,7 @@ def confidence(results: Results) -> str:
         ("13_failures", failures),
         ("14_audit", audit),
         ("15_across_models", models),
+        ("20_several_objects", several),
         ("21_confidence", confidence),
     ],
 )
