@@ -26,6 +26,7 @@ from locheads.paper.published import (
     PublishedModel,
     PublishedSegmenter,
 )
+from locheads.profiling.profile import BATCH
 
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 RATE = 1e14
@@ -189,11 +190,11 @@ class Memory:
 
 def memory(values: Mapping[str, Any], model: PublishedModel) -> Memory:
     """Estimates memory: weights, SAM with 3 GB of activations, and some 0.2 MB per token of each picture."""
-    dtype = str(values.get("dtype"))
+    dtype = str(values.get("dtype", "float32"))
     weights = model.parameters * BYTES.get(dtype, model.weight_bytes)  # auto: as published
     sam = segmenter_of(values)
     picture = (model.tokens + TEXT_TOKENS) * 0.2e6 + model.picture_bytes
-    return Memory(weights, sam.parameters * 4 + 3e9 if sam else 0.0, picture, int(values.get("batch", 1)))
+    return Memory(weights, sam.parameters * 4 + 3e9 if sam else 0.0, picture, int(values.get("batch", BATCH)))
 
 
 def model_of(values: Mapping[str, Any]) -> PublishedModel | None:

@@ -299,6 +299,7 @@ def test_what_is_too_large_is_said_with_the_batch_that_fits(monkeypatch: pytest.
     assert "not even a batch of 1 fits" in str(too_large(values))
     monkeypatch.setattr(costs, "here", lambda _: ("a GPU", 24e9))
     assert too_large(values) is None and too_large({"model": "mine"}) is None
+    assert "about 30 GB" in str(too_large({"model": values["model"]})), "float32 and 16, as in the notebooks"
 
 
 def test_deepseeks_branch_at_1024_pixels_counts() -> None:
