@@ -61,6 +61,11 @@ def save_results(world: str, notebook: str, values: Mapping[str, Any]) -> Path:
     return path
 
 
+def defined(value: float) -> float | None:
+    """Returns a number as it is saved: None where it is NaN, that is, where nothing is defined."""
+    return None if math.isnan(value) else value
+
+
 def load_results(world: str, notebook: str) -> Results:
     """Loads the named numbers that a notebook saved.
 

@@ -66,3 +66,7 @@ def test_a_study_is_reopened_with_the_parameters_of_its_notebook(capsys: pytest.
     assert "Saved under" not in capsys.readouterr().out
     with pytest.raises(LocheadsError, match="no notebook '99'"):
         reopen("99")
+
+
+def test_what_is_not_defined_is_saved_as_none() -> None:
+    assert outputs.defined(float("nan")) is None and outputs.defined(0.0) == 0.0
