@@ -5,13 +5,15 @@
 # make lab        open the notebooks in JupyterLab; begin with 00_start_here.ipynb
 # make book       the book in build/book/html, from the notebooks as they are committed
 # make book-test  the book and JupyterLab in a real browser (Chromium), and the wheel outside the repository
-# make notebooks  execute the committed notebooks again, in place
+# make course     the student edition in build/course: exercises with solutions blanked, and checks
+# make notebooks  execute the committed notebooks and the solutions again, in place
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 BOOK := build/book
+COURSE := build/course
 BOOKED := $(VENV)/.book-installed
 
 ## Two workers; a file is one worker's, with its fixtures or its kernel.
@@ -19,8 +21,11 @@ TWO_AT_ONCE := $(BIN)/pytest -n 2 --dist loadfile
 EXAMPLES := locheads/method locheads/evaluation/metrics.py locheads/model/attention.py
 NBVAL := --nbval-lax --nbval-current-env --nbval-sanitize-with notebooks/nbval_sanitize.cfg
 SHARED_STORES := notebooks/01_head_profiling.ipynb notebooks/02_iou_frequency_correlation.ipynb
+LATER_NOTEBOOKS = $(filter-out $(SHARED_STORES),$(sort $(wildcard notebooks/[0-9]*.ipynb)))
+SOLUTIONS = $(sort $(wildcard notebooks/solutions/[0-9]*.ipynb))
 
-.PHONY: help study quick test bench lint types data unit pytest doctests nbval notebooks format lab book book-test
+.PHONY: help study quick test bench lint types data unit pytest doctests nbval notebooks format lab book book-test \
+  course
 .DEFAULT_GOAL := help
 
 help:
@@ -61,11 +66,13 @@ pytest: data
 doctests: $(INSTALLED)
 	$(BIN)/pytest --doctest-modules $(EXAMPLES)
 
-## Notebooks 01 and 02 fill the profile stores that all later ones read; what these fill is their own. Threads are left
-## as in `make study`, since their number moves the last digits of results; idle ones sleep.
+## Notebooks 01 and 02 fill the profile stores that all later ones read; what these fill is their own. Solutions
+## come last: they read the stores of all. Threads are left as in `make study`, since their number moves the last digits
+## of results; idle ones sleep.
 nbval: data
 	$(BIN)/pytest $(NBVAL) $(SHARED_STORES)
-	OMP_WAIT_POLICY=PASSIVE $(TWO_AT_ONCE) --no-loadscope-reorder $(NBVAL) $(filter-out $(SHARED_STORES),$(sort $(wildcard notebooks/[0-9]*.ipynb)))
+	OMP_WAIT_POLICY=PASSIVE $(TWO_AT_ONCE) --no-loadscope-reorder $(NBVAL) $(LATER_NOTEBOOKS)
+	OMP_WAIT_POLICY=PASSIVE $(TWO_AT_ONCE) --no-loadscope-reorder $(NBVAL) $(SOLUTIONS)
 
 bench: $(INSTALLED)
 	$(BIN)/python benchmarks/analysis.py
@@ -74,6 +81,7 @@ bench: $(INSTALLED)
 
 notebooks: $(INSTALLED)
 	$(BIN)/locheads run --in-place
+	$(BIN)/python docs/solve.py
 
 lab: data
 	$(BIN)/jupyter lab notebooks/00_start_here.ipynb
@@ -87,6 +95,9 @@ book: $(BOOKED)
 	BOOK_SOURCE=$(CURDIR)/$(BOOK)/source $(BIN)/sphinx-build -q -W --keep-going -E -c docs/book $(BOOK)/source $(BOOK)/html
 	$(BIN)/python docs/book/slides.py $(BOOK)/html
 	@echo "open $(BOOK)/html/index.html"
+
+course: $(INSTALLED)
+	$(BIN)/python docs/course.py $(COURSE)
 
 book-test: book
 	$(BIN)/pytest -rs tests/book

@@ -38,6 +38,7 @@ from locheads.method.criteria import attention_sum, spatial_entropy
 from locheads.method.grounding import iou_per_head
 from locheads.model.loading import load_lvlm
 from locheads.model.lvlm import coverage_of
+from locheads.profiling.criteria_cuda import SIGMA
 from locheads.profiling.profile import profile
 
 MOST = 0.10
@@ -73,18 +74,17 @@ def loop(maps: np.ndarray, coverage: np.ndarray) -> Numbers:
         areas = np.bincount(labels.ravel())[1:]
         shares = areas / areas.sum()
         entropies[sample, head] = -(shares * np.log(shares)).sum()
-        blurred = ndimage.gaussian_filter(one.astype(np.float64), 1.0, mode="mirror", radius=3)
-        above = blurred > blurred.mean()
+        above = one > one.mean(dtype=np.float64)
         ious[sample, head] = (above & target).sum() / (above | target).sum()
     return {"attention sum": sums, "spatial entropy": entropies, "IoU": ious}
 
 
 def measures(coverage: np.ndarray) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
-    """What a profile computes of its maps."""
+    """What a profile computes of its maps: the IoU is that of maps as they are, unsmoothed."""
     return {
         "attention sum": attention_sum,
         "spatial entropy": spatial_entropy,
-        "IoU": lambda maps: iou_per_head(maps, coverage),
+        "IoU": lambda maps: iou_per_head(maps, coverage, sigma=SIGMA["raw"]),
     }
 
 

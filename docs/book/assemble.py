@@ -27,6 +27,7 @@ PACKAGES = {
     "evaluation": "Evaluation",
     "studies": "Studies",
     "plotting": "Figures",
+    "submission": "Submissions",
     "run": "Running notebooks",
 }
 _LINK = re.compile(r"(?<!!)\]\((?!https?:|mailto:|#)([^)\s]+)\)")

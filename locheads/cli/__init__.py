@@ -7,17 +7,20 @@ imported inside the subcommands, so that `--help` is fast.
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import sys
 from typing import Annotated, NoReturn
 
 import typer
+from typer.exceptions import TyperException
 
 from locheads import __version__
 from locheads.cli.data import data, manifest, profile
 from locheads.cli.explore import explore
 from locheads.cli.models import ground, merge_delta, train_specimen
 from locheads.cli.notebooks import results, run, sweep
+from locheads.cli.submissions import compare, merge_shards, submit, verify
 from locheads.errors import LocheadsError
 
 app = typer.Typer(
@@ -52,7 +55,8 @@ def about(
 
 train_app = typer.Typer(help="Train what the repository ships weights of.", no_args_is_help=True)
 app.add_typer(train_app, name="train")
-COMMANDS = (run, sweep, ground, explore, profile, data, manifest, merge_delta, results)
+CHECKED = (submit, merge_shards, verify, compare)
+COMMANDS = (run, sweep, ground, explore, profile, data, manifest, merge_delta, results, *CHECKED)
 """In the order of `--help`."""
 for command in COMMANDS:
     app.command()(command)
@@ -62,17 +66,26 @@ train_app.command("specimen")(train_specimen)
 FAULT = "This is a fault of locheads: report it with these lines, the command and `locheads --version`."
 
 
+_INTERRUPTED = 128 + signal.SIGINT
+
+
 class _Ended(SystemExit):
     """The command was ended by a signal."""
 
 
 def main() -> None:
-    """Runs the command; reports a `LocheadsError` or a full disk as one line with exit status 2."""
+    """Runs the command; reports what the user can mend in one line: status 2, or 130 for Ctrl-C."""
     from locheads.files import explained
 
-    signal.signal(signal.SIGTERM, _end)
+    before = signal.signal(signal.SIGTERM, _end)
+    os.environ.pop("MPLBACKEND", None)  # figures go to files: no window, so no choice of the user
     try:
-        app()
+        status = app(prog_name="locheads", standalone_mode=False)
+    except TyperException as error:
+        if not (problem := error.format_message().rstrip(".")):  # no command is given: the help is printed
+            raise SystemExit(2) from error
+        call = getattr(getattr(error, "ctx", None), "command_path", "locheads")
+        _fail(LocheadsError(f"{problem}; see `{call} --help`"))
     except _Ended:
         print("locheads: ended by a signal; what had finished is kept", file=sys.stderr)
         raise
@@ -87,6 +100,11 @@ def main() -> None:
     except Exception as error:
         error.add_note(FAULT)
         raise
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    if status == _INTERRUPTED:
+        print("locheads: interrupted; what had finished is kept", file=sys.stderr)
+    raise SystemExit(status)
 
 
 def _end(number: int, _: object) -> NoReturn:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -26,6 +26,10 @@ def profile(
     maps: Annotated[
         str, typer.Option(help="Heads whose maps to keep: `all`, `none`, or as in `L3H2,L4H1`.")
     ] = "all",
+    iou_of: Annotated[
+        Literal["raw", "smoothed"],
+        typer.Option(help="Maps of which the IoUs are taken: as they are (appendix A), or smoothed before."),
+    ] = "raw",
     batch: Annotated[int, typer.Option(min=1, help="Samples in one forward pass.")] = 16,
     device: Annotated[str, typer.Option(help="A torch device, or `auto`.")] = "auto",
     precision: Annotated[str, typer.Option(help="`float32`, `bfloat16` or `float16`.")] = "float32",
@@ -51,7 +55,8 @@ def profile(
     place = store or profile_store(world, dataset, split, samples, seed)
     kept = kept_heads(maps)
     chosen = read_samples(data, dataset, split, limit=samples, seed=seed)
-    done = profile_anywhere((model, device, precision), chosen, place, kept, batch, workers, scheduler)
+    loading = (model, device, precision)
+    done = profile_anywhere(loading, chosen, place, kept, batch, iou_of, workers, scheduler)
     typer.echo(f"{done.sizes['sample']} samples, {done.sizes['layer'] * done.sizes['head']} heads: {place}")
 
 

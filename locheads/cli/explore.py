@@ -22,7 +22,7 @@ def explore(
     pictures: Annotated[
         int, typer.Option(min=1, help="How many pictures, each with up to two expressions.")
     ] = 4,
-    seed: Annotated[int, typer.Option(help="Seed of the draws.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the draws.")] = 0,
     world: Annotated[str, typer.Option(help="World whose profiles are read, or made.")] = "specimen",
 ) -> None:
     """Write the explorer as one page: heads, maps, settings and boxes to play with in a browser.

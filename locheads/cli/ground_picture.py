@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from PIL import Image
 
@@ -16,6 +17,7 @@ from locheads.method.grounding import Grounding, ground
 from locheads.method.selection import Head, parse_heads
 from locheads.model.shipped import WEIGHTS
 from locheads.run import outputs
+from locheads.run.parameters import check_ranges, read_preset
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -26,8 +28,35 @@ SHIPPED = WEIGHTS / "heads.json"
 FORMATS = (".png", ".pdf", ".svg", ".jpg", ".jpeg")
 
 
+LOADED = ("device", "dtype", "prompt", "query", "revision")
+"""Parameters of a preset that say how its model is loaded."""
+
+
+def settings(preset: str | None, given: Mapping[str, str | None]) -> tuple[str, str, dict[str, str]]:
+    """Returns model, world, and how to load the model: as given, else the preset's, else the specimen's.
+
+    Args:
+        preset: Name or file of a preset.
+        given: `model`, `world` and any of `LOADED`; None where the preset decides.
+
+    Raises:
+        LocheadsError: There is no such preset, or a value is out of its range.
+    """
+    wanted = read_preset(preset, outputs.ROOT / "notebooks" / "params") if preset else {}
+    wanted |= {name: value for name, value in given.items() if value is not None}
+    check_ranges(wanted)
+    model, world = (str(wanted.get(name, outputs.SPECIMEN)) for name in ("model", "world"))
+    return model, world, {name: str(wanted[name]) for name in LOADED if wanted.get(name) is not None}
+
+
 def ground_file(
-    image: Path | str, expression: str, model: str, heads: str | None, world: str, output: Path | str
+    image: Path | str,
+    expression: str,
+    model: str,
+    heads: str | None,
+    world: str,
+    output: Path | str,
+    how: Mapping[str, str] | None = None,
 ) -> str:
     """Grounds an expression in an image file and writes the overlay; cheap checks come first.
 
@@ -38,9 +67,10 @@ def ground_file(
         heads: Heads such as `"L3H2,L4H1"`; None: those that notebook 01 selected in `world`.
         world: The world whose heads are used.
         output: Path of the overlay.
+        how: Arguments of `load_lvlm` by name, from `settings`.
 
     Returns:
-        One line for the user: box in pixels, heads, and path of the overlay.
+        One line for the user: box in pixels, agreement of the heads, heads, and path of the overlay.
 
     Raises:
         LocheadsError: The image, expression, model or heads are invalid, or `output` cannot be written.
@@ -56,7 +86,7 @@ def ground_file(
     from locheads.model.attention import capture
     from locheads.model.loading import load_lvlm
 
-    lvlm = load_lvlm(model)
+    lvlm = load_lvlm(model, **cast(dict[str, Any], how or {}))
     maps = capture(lvlm, [picture], [expression], chosen)[0].float().cpu().numpy()
     window = lvlm.window(picture.size)
     found = ground(maps, window)
@@ -104,4 +134,7 @@ def _drawn(picture: Image.Image, expression: str, found: Grounding, window: Wind
 def _told(expression: str, found: Grounding, heads: tuple[Head, ...], output: Path) -> str:
     where = ", ".join(f"{side:.0f}" for side in found.box)
     place = f"box (x0, y0, x1, y1) {where}" if found.found else "nothing stands out"
-    return f"'{expression}': {place}; heads {', '.join(map(str, heads))}; overlay in {output}"
+    named = f"heads {', '.join(map(str, heads))}"
+    if len(heads) > 1:
+        named = f"agreement of the heads {found.confidence:.2f}; {named}"
+    return f"'{expression}': {place}; {named}; overlay in {output}"

@@ -12,13 +12,21 @@ import typer
 def ground(
     image: Annotated[Path, typer.Argument(help="A picture file.")],
     expression: Annotated[str, typer.Argument(help='What to find, as in "the red circle on the left".')],
+    preset: Annotated[
+        str | None, typer.Option(help="Preset whose model, prompt, type, device and world to use.")
+    ] = None,
     model: Annotated[
-        str, typer.Option(help="`specimen`, or a model that transformers can load: a hub name or a folder.")
-    ] = "specimen",
+        str | None, typer.Option(help="A model that transformers can load. Default: preset's, or `specimen`.")
+    ] = None,
     heads: Annotated[
         str | None, typer.Option(help="Heads to use, as in `L3H2,L4H1`. Default: selected by notebook 01.")
     ] = None,
-    world: Annotated[str, typer.Option(help="The world whose selected heads to use.")] = "specimen",
+    world: Annotated[
+        str | None, typer.Option(help="World whose selected heads to use. Default: preset's, or `specimen`.")
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="A torch device, or `auto`.")] = None,
+    dtype: Annotated[str | None, typer.Option(help="`float32`, `bfloat16`, `float16` or `auto`.")] = None,
+    revision: Annotated[str | None, typer.Option(help="Branch, tag or commit of a hub name.")] = None,
     output: Annotated[Path, typer.Option(help="Output file: .png, .pdf, .svg or .jpg.")] = Path(
         "overlay.png"
     ),
@@ -26,14 +34,17 @@ def ground(
     """Find the object that an EXPRESSION refers to in an IMAGE, and draw map, mask and box over it.
 
     The heads are those that notebook 01 selected in the world; for a model of yours, run it first
-    (`locheads run 01 -p model=… --world NAME`), then give `--world NAME`.
+    (`locheads run 01 -p model=… --world NAME`), then give `--world NAME`. Of a preset, run `locheads run 01
+    --preset NAME`, then give `--preset NAME`.
 
-    Example: `locheads ground scene.jpg "the large star" --output star.png`
+    Examples: `locheads ground scene.jpg "the large star" --output star.png`,
+    `locheads ground photo.jpg "the dog on the left" --preset smolvlm2-500m`
     """
     from locheads.cli import ground_picture as demo
 
-    found = demo.ground_file(image, expression, model, heads, world, output)
-    typer.echo(found)
+    given = {"model": model, "world": world, "device": device, "dtype": dtype, "revision": revision}
+    model, world, how = demo.settings(preset, given)
+    typer.echo(demo.ground_file(image, expression, model, heads, world, output, how))
 
 
 def merge_delta(

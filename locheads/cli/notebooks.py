@@ -35,6 +35,10 @@ def run(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only report what would be loaded, downloaded and required.")
     ] = False,
+    rate: Annotated[
+        float | None,
+        typer.Option(min=1e-6, help="TFLOP/s of the device, for --dry-run. Default: measured, or an A100's."),
+    ] = None,
 ) -> None:
     """Run notebooks of the study, headlessly and strictly.
 
@@ -49,6 +53,7 @@ def run(
     """
     from locheads.run import closing_table as headlines
     from locheads.run import outputs, runner
+    from locheads.run.dry_run import too_large
 
     if list_all:
         typer.echo(runner.listing())
@@ -62,8 +67,10 @@ def run(
     if in_place and (given or world != outputs.SPECIMEN):
         raise LocheadsError("--in-place runs the notebooks as they are: leave out -p, --preset and --world")
     if dry_run:
-        typer.echo(runner.dry_run(names, given, world))
+        typer.echo(runner.dry_run(names, given, world, rate and rate * 1e12))
         return
+    if wrong := too_large(given):
+        typer.echo(f"too large: {wrong}", err=True)
     finished = []
     for one in runner.run_study(names, given, world, replacing=in_place):
         finished.append(one)

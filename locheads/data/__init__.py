@@ -8,17 +8,20 @@ from pathlib import Path
 
 import numpy as np
 
+from locheads.data import few
 from locheads.data.distinct import Distinct
 from locheads.data.hub import find_hub, read_hub
 from locheads.data.manifest import read_manifest
 from locheads.data.narratives import read_narratives
 from locheads.data.reasonseg import read_reasonseg
-from locheads.data.refcoco import SPLIT_BY, read_objects, read_refcoco
+from locheads.data.refcoco import SPLIT_BY, Annotated, read_annotated, read_objects, read_refcoco
 from locheads.data.samples import Box, LazySamples, Sample
 from locheads.errors import LocheadsError, LocheadsWarning
 
 __all__ = [
     "DATASETS",
+    "Annotated",
+    "annotated_of",
     "objects_of",
     "open_samples",
     "read_manifest",
@@ -52,6 +55,8 @@ def open_samples(data: Path | str, dataset: str, split: str, images: Path | str 
 
     Arguments and errors are those of `read_samples`.
     """
+    if data == few.NAME:
+        data = few.ensure_few()
     if str(data).endswith(".jsonl"):
         return read_manifest(Path(data), dataset, split)
     if dataset not in DATASETS:
@@ -79,10 +84,16 @@ def objects_of(data: Path | str, dataset: str) -> dict[str, list[Box]]:
     Raises:
         LocheadsError: The annotations are damaged.
     """
-    root = _folder(data)
-    if dataset not in SPLIT_BY or not (root / dataset / "instances.json").exists():
-        return {}
-    return read_objects(root, dataset)
+    return read_objects(_folder(data), dataset) if _lists_objects(data, dataset) else {}
+
+
+def annotated_of(data: Path | str, dataset: str) -> dict[str, list[Annotated]]:
+    """Reads all annotated objects with their categories, crowds included; otherwise as `objects_of`."""
+    return read_annotated(_folder(data), dataset) if _lists_objects(data, dataset) else {}
+
+
+def _lists_objects(data: Path | str, dataset: str) -> bool:
+    return dataset in SPLIT_BY and (_folder(data) / dataset / "instances.json").exists()
 
 
 def read_samples(
@@ -99,8 +110,9 @@ def read_samples(
     Args:
         data: Folder of the data sets: `refcoco/`, `refcoco+/`, `refcocog/` and `images/` in the `refer`
             layout or as copies of jxu124's or lmms-lab's repositories, `ReasonSeg/`,
-            `panoptic_narrative_grounding/`; or `"jxu124"` or `"lmms-lab"`, to download from the hub; or a
-            list of samples, `….jsonl`; or `"specimen"`, whose folder is written first if missing.
+            `panoptic_narrative_grounding/`; or `"jxu124"` or `"lmms-lab"`, to download from the hub; or
+            `"lmms-lab-few"` (see `few`); or a list of samples, `….jsonl`; or `"specimen"`,
+            whose folder is written first if missing.
         dataset: A key of `DATASETS`; for a list, any name.
         split: Name of the split.
         limit: Maximum number of samples, drawn without replacement; None: all.
@@ -110,12 +122,14 @@ def read_samples(
         images: Folder of the images, if not at the layout's own place (COCO images only).
 
     Raises:
-        LocheadsError: The data set or split is unknown, the limit is below 1, the reader fails, a drawn
-            sample has a blank expression, a bad box or a bad mask (`Sample.checked`), two drawn samples
-            have one id, or one image id but different pictures, or no sample is left.
+        LocheadsError: The data set or split is unknown, the limit is below 1, the seed below 0, the reader
+            fails, a drawn sample has a blank expression, a bad box or a bad mask (`Sample.checked`), two
+            drawn samples have one id, or one image id but different pictures, or no sample is left.
     """
     if limit is not None and limit < 1:
         raise LocheadsError(f"limit = {limit}: at least one sample is needed")
+    if seed < 0:
+        raise LocheadsError(f"seed = {seed}: give 0 or more")
     if on_error not in ("raise", "skip"):
         raise LocheadsError(f"on_error = {on_error!r}: give 'raise' or 'skip'")
     samples = open_samples(data, dataset, split, images)

@@ -17,10 +17,10 @@ so the mask of an object in several parts is incomplete.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from locheads.data import values
 from locheads.data.pictures import picture_size
@@ -152,8 +152,27 @@ def _row_of_coco(rows: Dataset, place: str, folder: Path, prefix: str, item: tup
 
 
 def _row_with_image(rows: Dataset, folder: Path, prefix: str, item: tuple[int, int]) -> Sample:
+    stored = partial(_bytes_of, rows, item[0])
+    return picture_sample(rows[item[0]], item, folder, prefix, stored)
+
+
+def picture_sample(
+    row: Mapping[str, Any], item: tuple[int, int], folder: Path, prefix: str, stored: Callable[[], bytes]
+) -> Sample:
+    """Returns the sample of a row of lmms-lab's with its picture, undecoded.
+
+    Args:
+        row: The row.
+        item: Number of the row, and which of its expressions.
+        folder: Folder of the pictures' names.
+        prefix: Of the sample's id.
+        stored: Returns the encoded picture.
+
+    Raises:
+        LocheadsError: The row is malformed.
+    """
     number, answer = item
-    row, sample_id = rows[number], f"{prefix}-{number}-{answer}"
+    sample_id = f"{prefix}-{number}-{answer}"
     try:
         path = values.inside(folder, row["file_name"])
         polygon = values.items(row["segmentation"], "segmentation")
@@ -165,7 +184,7 @@ def _row_with_image(rows: Dataset, folder: Path, prefix: str, item: tuple[int, i
             size=picture_size(path, f"sample {sample_id}", row["image"]["bytes"]),
             box=values.xywh_box(row["bbox"]),
             segmentation=[polygon],
-            stored=partial(_bytes_of, rows, number),
+            stored=stored,
         )
     except values.MALFORMED as error:
         raise LocheadsError(f"{folder}, row {number}: malformed ({values.reason(error)})") from error

@@ -8,9 +8,9 @@ One sample per line; only `image` and `expression` are needed:
 
 `image` is relative to the folder of the list. `box` is half-open xyxy in pixels of the image as it is shown
 (`locheads.data.pictures`); default: around the mask. `mask` is COCO RLE, a list of COCO polygons, or an
-image file by the rules of `locheads.data.mask_files`. Ids are texts or whole numbers. `write_manifest` adds
-`id`, `dataset`, `split`, `size`, and `sha256` of the image file; lines of another data set or split are
-skipped.
+image file by the rules of `locheads.data.mask_files`; with a box, one that is inverted is refused. Ids are
+texts or whole numbers. `write_manifest` adds `id`, `dataset`, `split`, `size`, and `sha256` of the image
+file; lines of another data set or split are skipped.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -72,9 +72,14 @@ def write_manifest(samples: Sequence[Sample], path: Path | str, dataset: str, sp
     Raises:
         LocheadsError: An image is missing, or the list cannot be written.
     """
+    write_splits({split: samples}, path, dataset)
+
+
+def write_splits(parts: Mapping[str, Sequence[Sample]], path: Path | str, dataset: str) -> None:
+    """Writes several splits of a data set as one list, as `write_manifest` writes one; errors are its own."""
     path, saved = Path(path), dict[str, str]()
     with replacing(path) as partial_file, partial_file.open("w", encoding="utf-8") as file:
-        for sample in samples:
+        for split, sample in ((split, sample) for split, part in parts.items() for sample in part):
             content = sample.encoded_image
             image, digest = sample.image_path, hashlib.sha256(content).hexdigest()
             if sample.stored:
@@ -167,29 +172,24 @@ def _sample(path: Path, item: tuple[int, dict[str, Any]]) -> Sample:
         image = path.parent / name
         owner = f"{path.name}, line {number}"
         size = values.size(line["size"]) if "size" in line else picture_size(image, owner)
-        segmentation = _segmentation(line.get("mask"), path.parent, owner)
+        given = None if line.get("box") is None else values.box(line["box"])
+        segmentation = _segmentation(line.get("mask"), path.parent, owner, given)
         return Sample(
             sample_id=values.identifier(line.get("id", f"{path.stem}-{number}"), "id"),
             image_path=image,
             image_id=values.identifier(line.get("image_id", name), "image_id"),
             expression=values.text(line["expression"], "the expression"),
             size=size,
-            box=_box(line.get("box"), segmentation, size),
+            box=given or (None if segmentation is None else tight_box(decode_mask(segmentation, size))),
             segmentation=segmentation,
             **{key: check(line[key]) for key, check in _KEPT.items() if key in line},
         )
 
 
-def _segmentation(mask: Any, folder: Path, owner: str) -> Segmentation | None:
+def _segmentation(mask: Any, folder: Path, owner: str, box: Box | None) -> Segmentation | None:
     if isinstance(mask, str):
-        return encode_mask(read_mask_file(folder / values.name(mask, "mask"), owner))
+        return encode_mask(read_mask_file(folder / values.name(mask, "mask"), owner, box))
     return None if mask is None else values.segmentation(mask)
-
-
-def _box(box: Any, segmentation: Segmentation | None, size: tuple[int, int]) -> Box | None:
-    if box is not None:
-        return values.box(box)
-    return None if segmentation is None else tight_box(decode_mask(segmentation, size))
 
 
 def _hash_of(image: Path, path: Path, number: int) -> str:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,44 @@ def explaining(path: Path, ref: dict[str, Any]) -> Iterator[None]:
         raise LocheadsError(f"{path}: reference {name} is malformed ({values.reason(error)})") from error
 
 
+@dataclass(frozen=True)
+class Annotated:
+    """One annotated object: its box (xyxy pixels), the name of its category, and whether it is a crowd.
+
+    The name is empty where the file does not list the category.
+    """
+
+    box: Box
+    category: str
+    crowd: bool
+
+
+def read_annotated(root: Path | str, dataset: str) -> dict[str, list[Annotated]]:
+    """Reads all annotated objects, referred to or not: image id → objects.
+
+    Raises:
+        LocheadsError: Missing or damaged file.
+    """
+    path = Path(root) / dataset / "instances.json"
+    instances = _Instances(path)
+    try:
+        names = instances.categories
+    except values.MALFORMED as error:
+        raise LocheadsError(f"{path}: its categories are malformed ({values.reason(error)})") from error
+    objects: dict[str, list[Annotated]] = {}
+    for number, annotation in instances.annotations.items():
+        try:
+            box = values.xywh_box(annotation["bbox"])
+            image = values.identifier(annotation["image_id"], "image_id")
+            crowd = values.truth(annotation.get("iscrowd", 0), "iscrowd")
+            category = names.get(annotation.get("category_id"), "")
+        except values.MALFORMED as error:
+            name = values.shown(number)
+            raise LocheadsError(f"{path}: annotation {name} is malformed ({values.reason(error)})") from error
+        objects.setdefault(image, []).append(Annotated(box, category, crowd))
+    return objects
+
+
 def read_objects(root: Path | str, dataset: str) -> dict[str, list[Box]]:
     """Reads the boxes of all annotated objects, referred to or not: image id → xyxy boxes in pixels.
 
@@ -91,19 +130,8 @@ def read_objects(root: Path | str, dataset: str) -> dict[str, list[Box]]:
     Raises:
         LocheadsError: Missing or damaged file.
     """
-    path = Path(root) / dataset / "instances.json"
-    boxes: dict[str, list[Box]] = {}
-    for number, annotation in _Instances(path).annotations.items():
-        try:
-            found = values.xywh_box(annotation["bbox"])
-            image = boxes.setdefault(values.identifier(annotation["image_id"], "image_id"), [])
-            crowd = values.truth(annotation.get("iscrowd", 0), "iscrowd")
-        except values.MALFORMED as error:
-            name = values.shown(number)
-            raise LocheadsError(f"{path}: annotation {name} is malformed ({values.reason(error)})") from error
-        if not crowd:
-            image.append(found)
-    return boxes
+    found = read_annotated(root, dataset).items()
+    return {image: [one.box for one in objects if not one.crowd] for image, objects in found}
 
 
 class _Instances:
@@ -114,11 +142,18 @@ class _Instances:
             content = load_json(path, "COCO annotations")
             self.images = values.by_id(content["images"], "id", "images")
             self.annotations = values.by_id(content["annotations"], "id", "annotations")
+            self._categories = content.get("categories", [])
         except OSError as error:
             raise _unreadable(path, error) from error
         except values.MALFORMED as error:
             reason = values.reason(error)
             raise LocheadsError(f"{path}: not COCO annotations ({reason}); fetch the file again") from error
+
+    @property
+    def categories(self) -> dict[Any, str]:
+        """Returns the names of the categories by id; raises `values.MALFORMED`."""
+        listed = values.by_id(self._categories, "id", "categories")
+        return {key: values.text(one["name"], "the name of a category") for key, one in listed.items()}
 
 
 def _references(path: Path) -> list[dict[str, Any]]:

@@ -65,7 +65,7 @@ class Variant:
 
 def evaluate_variants(
     lvlm: Lvlm,
-    segmenter: Segmenter,
+    segmenter: Segmenter | None,
     samples: Sequence[Sample],
     maps: Iterable[Float[np.ndarray, "layer head row column"]],
     variants: Mapping[str, Variant],
@@ -75,7 +75,8 @@ def evaluate_variants(
 
     Args:
         lvlm: The model that gave the maps.
-        segmenter: Turns boxes into masks; the box is its only prompt unless a variant says otherwise.
+        segmenter: Turns boxes into masks; the box is its only prompt unless a variant says otherwise. None:
+            boxes alone are scored.
         samples: Samples with a box; of those without a mask, `intersection` and `union` are NaN.
         maps: Maps of all heads, one sample after another: from `stored_maps` or `profile.maps_of`.
         variants: Name → variant.
@@ -95,11 +96,11 @@ def evaluate_variants(
             window = lvlm.window(sample.size)
             found = [variant.ground(heads, window, number) for variant in variants.values()]
             rows.append(_outcomes(sample, found).assign(variant=list(variants)))
-            if sample.segmentation is not None:
+            if segmenter is not None and sample.segmentation is not None:
                 chosen = [number for number, name in enumerate(variants) if name not in boxes_alone]
                 some = [list(variants.values())[number] for number in chosen]
                 masks = _masks(sample, window, [found[number] for number in chosen], some, segmenter)
-                rows[-1].loc[chosen, ["intersection", "union"]] = _areas(sample, masks)
+                rows[-1].loc[chosen, ["intersection", "union"]] = areas_of(sample, masks)
             bar.update()
     return pd.concat(rows, ignore_index=True)
 
@@ -125,7 +126,7 @@ def _masks(
     return masks
 
 
-def _areas(sample: Sample, masks: Bool[np.ndarray, "n height width"]) -> Int[np.ndarray, "n 2"]:
+def areas_of(sample: Sample, masks: Bool[np.ndarray, "n height width"]) -> Int[np.ndarray, "n 2"]:
     """Counts the pixels of intersection and union of each mask with the true one, ignored pixels left out."""
     counted = true_mask(sample)
     if sample.ignored_mask is not None:
@@ -177,7 +178,11 @@ def boxes_of(
 
 
 def evaluate(
-    lvlm: Lvlm, segmenter: Segmenter, samples: Sequence[Sample], heads: Heads, rivals: Sequence[Heads] = ()
+    lvlm: Lvlm,
+    segmenter: Segmenter | None,
+    samples: Sequence[Sample],
+    heads: Heads,
+    rivals: Sequence[Heads] = (),
 ) -> pd.DataFrame:
     """Captures and grounds every sample with `heads`, and with each of the rival choices.
 
@@ -186,7 +191,7 @@ def evaluate(
 
     Args:
         lvlm: The frozen model.
-        segmenter: Turns boxes into masks; the box is its only prompt.
+        segmenter: Turns boxes into masks; the box is its only prompt. None: boxes alone are scored.
         samples: Samples with a box, and with a mask or without.
         heads: The localization heads.
         rivals: Other choices of heads, numbered by `draw`; scored by their boxes alone.

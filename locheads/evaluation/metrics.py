@@ -12,6 +12,24 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, Real
 from scipy import stats
 
+from locheads.method.boxes import box_iou
+
+__all__ = [
+    "Correlation",
+    "Interval",
+    "Overlap",
+    "accuracy",
+    "average_recall",
+    "bootstrap_interval",
+    "box_iou",
+    "ciou",
+    "giou",
+    "mask_iou",
+    "mask_overlap",
+    "resample_means",
+    "spearman",
+]
+
 _BLOCK = 2**22  # values resampled at a time: bounds the memory, not the result
 
 
@@ -45,25 +63,6 @@ class Overlap:
     def iou(self) -> Float[np.ndarray, "*batch"]:
         """Returns intersection over union; 1 where both masks are empty, as LISA's evaluation counts it."""
         return np.where(self.union > 0, self.intersection / np.maximum(self.union, 1), 1.0)
-
-
-def box_iou(a: Real[np.ndarray, "n 4"], b: Real[np.ndarray, "n 4"]) -> Float[np.ndarray, " n"]:
-    """Computes the IoU of box i of `a` with box i of `b`, xyxy and half-open; 0 where neither has an area.
-
-    Example:
-        >>> a, b = np.array([[0, 0, 2, 1], [0, 0, 0, 0]]), np.array([[1, 0, 3, 1], [5, 5, 5, 5]])
-        >>> box_iou(a, b).round(3).tolist()
-        [0.333, 0.0]
-    """
-    sides = np.minimum(a[:, 2:], b[:, 2:]) - np.maximum(a[:, :2], b[:, :2])
-    common = np.maximum(sides, 0).prod(axis=1)
-    union = _box_area(a) + _box_area(b) - common
-    return np.divide(common, union, out=np.zeros(len(a)), where=union > 0)
-
-
-def _box_area(boxes: Real[np.ndarray, "n 4"]) -> Real[np.ndarray, " n"]:
-    """Returns the boxes' areas; 0 for a box that ends before it starts."""
-    return np.maximum(boxes[:, 2:] - boxes[:, :2], 0).prod(axis=1)
 
 
 def mask_overlap(

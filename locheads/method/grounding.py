@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -15,11 +16,15 @@ from jaxtyping import Bool, Float
 from scipy import ndimage
 from scipy.spatial import ConvexHull
 
+from locheads.method.boxes import agreement
 from locheads.method.criteria import ROUNDING, binarise, blocks, label_components
 from locheads.method.geometry import Window
 
 Border = Literal["mirror", "reflect"]
 """How a map goes on beyond its border, in SciPy's words: mirrored without repeating the edge, or with it."""
+
+Keep = Literal["largest", "all"]
+"""Which cells above the mean are boxed: the component with the largest hull, or all."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +42,8 @@ class Grounding:
         found: False when no cell is above the mean, or all of the region lies in the padding. `box` is then
             the whole image; in the first case `mask` is empty, and region, hull and `box_cells` are the whole
             grid.
+        head_maps: The smoothed map of each single head; `map` is their sum.
+        level, keep: How they were binarised and boxed, as in `ground`.
     """
 
     map: Float[np.ndarray, "rows columns"]
@@ -47,6 +54,31 @@ class Grounding:
     box_cells: Float[np.ndarray, "4"]
     box: Float[np.ndarray, "4"]
     found: bool
+    head_maps: Float[np.ndarray, "k rows columns"]
+    level: float
+    keep: Keep
+
+    @cached_property
+    def head_boxes(self) -> Float[np.ndarray, "k 4"]:
+        """Returns the box of each single head, in cells; NaN for a head with no cell above its mean."""
+        boxes = np.full((len(self.head_maps), 4), np.nan)
+        for box, one in zip(boxes, self.head_maps, strict=True):
+            mask = pseudo_mask(one, self.level)
+            if mask.any():
+                box[:] = _tight(convex_hull(_region(mask, one, self.keep)))
+        return boxes
+
+    @property
+    def confidence(self) -> float:
+        """Returns how far the single heads agree on the box, in [0, 1]: the mean IoU of their boxes in pairs.
+
+        Each head's own map is smoothed, binarised and boxed as their sum was. 1: all heads have one box;
+        0: no two boxes overlap, or no head marks anything. NaN for a single head.
+
+        The measure is this project's; the paper has none. It ranks boxes by how likely they are right
+        (notebook 21), and is no probability: that takes a calibration on expressions with known boxes.
+        """
+        return agreement(self.head_boxes)
 
 
 def smooth(
@@ -148,7 +180,7 @@ def ground(
     kernel: int = 7,
     sigma: float = 1.0,
     level: float = 1.0,
-    keep: Literal["largest", "all"] = "largest",
+    keep: Keep = "largest",
     border: Border = "mirror",
     whole_pixels: bool = False,
 ) -> Grounding:
@@ -182,18 +214,16 @@ def ground(
     if maps.shape[-2:] != (window.rows, window.columns):
         raise ValueError(f"the maps are {maps.shape[-2:]}, the grid {(window.rows, window.columns)}")
     # Smooth, add and binarise: [rows columns].
-    combined = combine(maps, kernel, sigma, border)
+    smoothed = smooth(maps, kernel, sigma, border)
+    combined = smoothed.sum(axis=-3)
     mask = pseudo_mask(combined, level)
 
     # The component with the largest hull; without any cell above, the whole grid.
-    if not mask.any():
-        region = np.ones_like(mask)
-    else:
-        region = largest_component(mask, combined) if keep == "largest" else mask
+    region = _region(mask, combined, keep) if mask.any() else np.ones_like(mask)
 
     # Its hull and the tight box around it, in cells and in pixels.
     corners = convex_hull(region)  # [corners 2], (x, y)
-    box_cells = np.concatenate([corners.min(axis=0), corners.max(axis=0)])
+    box_cells = _tight(corners)
     box = window.box_to_pixels(box_cells)
     box = window.clip(np.trunc(box + ROUNDING) if whole_pixels else box)
 
@@ -202,7 +232,21 @@ def ground(
     if not found:
         box = np.array([0, 0, *window.size], dtype=float)
     hull = window.points_to_pixels(corners)
-    return Grounding(combined, mask, region, corners, hull, box_cells, box, found)
+    return Grounding(
+        combined, mask, region, corners, hull, box_cells, box, found, smoothed, float(level), keep
+    )
+
+
+def _region(
+    mask: Bool[np.ndarray, "rows columns"], weights: Float[np.ndarray, "rows columns"], keep: Keep
+) -> Bool[np.ndarray, "rows columns"]:
+    """Returns the cells of a pseudo-mask, not empty, that are boxed."""
+    return largest_component(mask, weights) if keep == "largest" else mask
+
+
+def _tight(corners: Float[np.ndarray, "corners 2"]) -> Float[np.ndarray, "4"]:
+    """Returns the box (x0, y0, x1, y1) around a hull."""
+    return np.concatenate([corners.min(axis=0), corners.max(axis=0)])
 
 
 def largest_component(

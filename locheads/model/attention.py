@@ -7,7 +7,8 @@ The path of one row:
 2. Every decoder layer calls it with its queries, keys and values. The layer's output comes from torch's fused
    kernel as usual, and no `tokens × tokens` attention matrix is ever stored.
 3. Beside the kernel, `_recorded` computes one row per head that is kept: the softmax of the query token's
-   scores over all keys, of which the entries at the image tokens are stored (`batch × head × cells`).
+   scores over all keys, of which the entries at the image tokens are stored (`batch × head × cells`; with
+   several query tokens per text, `batch × head × query × cells`).
 4. The pass ends as soon as the deepest layer with a wanted head has given its rows (`_Enough`): with only
    some heads wanted it ends early, and the layers above and the vocabulary projection are never computed.
 5. `Wanted.stack` joins the rows of all layers, and `capture` folds the cells into `row × column` maps.
@@ -24,7 +25,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from PIL import Image
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
@@ -161,7 +162,7 @@ class Wanted:
     def stack(
         self, lvlm: Lvlm, rows: Mapping[int, torch.Tensor]
     ) -> Float[torch.Tensor, "batch *heads cells"]:
-        """Stacks the rows of all layers into one tensor on one device.
+        """Stacks the rows of all layers into one tensor on one device; several queries are one of `heads`.
 
         Raises:
             LocheadsError: A wanted layer recorded no rows.
@@ -190,14 +191,15 @@ def forward(
         lvlm: The model.
         inputs: Keyword arguments of its forward pass.
         wanted: The heads whose rows are recorded.
-        query: Position of the query token among the tokens of this pass, `batch`; None: record nothing.
+        query: Position of the query token among the tokens of this pass, `batch`, or of several query tokens
+            per text, `batch × query`; None: record nothing.
         image_tokens: Positions of the image tokens among the keys, `batch × cells` or `1 × cells`.
 
     The vocabulary projection is never reached, so nothing is asked of it: with `logits_to_keep` some models
     (Gemma 4) leave all but the last tokens out of their upper layers.
 
     Returns:
-        Layer → rows of shape `batch × head × cells`.
+        Layer → rows of shape `batch × head × cells`, or `batch × head × query × cells`.
 
     Raises:
         LocheadsError: The model refuses the inputs.
@@ -222,7 +224,7 @@ class _Enough(Exception):
 
 @dataclass(frozen=True)
 class _Recorder:
-    """Holds which rows to record, and the recorded ones by layer: `batch × head × cells`."""
+    """Holds which rows to record, and the recorded ones by layer, as `forward` describes them."""
 
     wanted: Wanted
     query: torch.Tensor | None
@@ -345,11 +347,28 @@ def _recorded(
     mask: torch.Tensor | None,
     scaling: float | None,
     causal: bool,
-) -> Float[torch.Tensor, "batch head cells"]:
-    """Computes a layer's rows at the image tokens: softmax over all keys, in at least single precision."""
+) -> Float[torch.Tensor, "batch head *query cells"]:
+    """Computes a layer's rows at the image tokens, of one query token per text or of several."""
     assert recorder.query is not None
+    positions = recorder.query.to(query.device)  # batch, or batch × query
+    if positions.ndim == 1:
+        return _row(recorder, layer, query, key, mask, scaling, causal, positions)
+    each = [_row(recorder, layer, query, key, mask, scaling, causal, position) for position in positions.T]
+    return torch.stack(each, dim=2)
+
+
+def _row(
+    recorder: _Recorder,
+    layer: int,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    mask: torch.Tensor | None,
+    scaling: float | None,
+    causal: bool,
+    position: Int[torch.Tensor, " batch"],
+) -> Float[torch.Tensor, "batch head cells"]:
+    """Computes the rows of one query token per text: softmax over all keys, in at least single precision."""
     # The query token's vector in each text: batch × head × tokens × dim → batch × head × dim.
-    position = recorder.query.to(query.device)  # batch
     batch = torch.arange(len(query), device=query.device)
     # Its scaled scores against all keys, for the wanted heads: batch × head × keys.
     scores = _scores(query[batch, :, position], key, recorder.wanted.layers[layer]).float()

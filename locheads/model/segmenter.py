@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,9 @@ from locheads.method.geometry import Window
 from locheads.method.grounding import Grounding
 from locheads.model.checkpoint import first_line, reason
 from locheads.model.devices import pick_device
+from locheads.model.embeddings import Embeddings
 from locheads.model.hub_sam import load_hub_sam
+from locheads.model.shipped import weights_digest
 from locheads.model.small_sam import SEGMENTER, load_sam
 
 PROMPTS = ("box", "box+mask", "box+point")
@@ -46,10 +48,12 @@ class Segmenter:
     Attributes:
         name: What was loaded: `"specimen"`, a path or a hub name.
         predictor: SAM's own driver; it holds the model and the embedding of the last image.
+        embeddings: Those of the images before.
     """
 
     name: str
     predictor: SamPredictor
+    embeddings: Embeddings = field(default_factory=Embeddings)
 
     def masks(
         self,
@@ -60,7 +64,7 @@ class Segmenter:
         prompt: str = "box",
         cascade: int = 0,
     ) -> Bool[np.ndarray, "n rows columns"]:
-        """Segments the object in each box. The image is embedded once, whatever the number of boxes.
+        """Segments the object in each box. An image is embedded once, see `embeddings`.
 
         Args:
             image: A picture, or its bytes in RGB order.
@@ -89,7 +93,7 @@ class Segmenter:
         _check_prompt(prompt, cascade, len(inside), found, window, (columns, rows))
         if len(inside) == 0:
             return np.zeros((0, rows, columns), bool)
-        self.predictor.set_image(pixels)
+        self.embeddings.set_image(self.predictor, pixels)
         given: list[dict[str, Any]] = [{} for _ in inside]
         if window is not None and prompt == "box+mask":
             given = [{"mask_input": self._logits(one, window)} for one in found]
@@ -170,7 +174,9 @@ def _inside(boxes: Real[np.ndarray, "n 4"], rows: int, columns: int) -> Float[np
     return cut
 
 
-def load_segmenter(name_or_path: str | Path = "specimen", device: str = "auto") -> Segmenter:
+def load_segmenter(
+    name_or_path: str | Path = "specimen", device: str = "auto", kept_in: Path | None = None
+) -> Segmenter:
     """Loads a segmenter by name or path.
 
     Args:
@@ -179,6 +185,7 @@ def load_segmenter(name_or_path: str | Path = "specimen", device: str = "auto") 
             `vit_b`, `vit_l` or `vit_h`; or a SAM in transformers' layout, a folder or a hub name such as
             `"facebook/sam-vit-huge"`.
         device: Where to run it, as `locheads.model.devices.pick_device` takes it.
+        kept_in: Folder that keeps the embeddings of images, by the hash of the weights; None: none are kept.
 
     Raises:
         LocheadsError: There is no such name or path, the weights have the wrong hash, or they are
@@ -196,7 +203,9 @@ def load_segmenter(name_or_path: str | Path = "specimen", device: str = "auto") 
             f"{path}: no such segmenter; give 'specimen', a folder of weights, a .pth checkpoint of SAM, "
             "or a hub name"
         )
-    return Segmenter(str(name_or_path), SamPredictor(sam.to(pick_device(device, str(name_or_path)))))
+    place = pick_device(device, str(name_or_path))
+    folder = kept_in and kept_in / f"embeddings-{weights_digest(sam)}-{place.partition(':')[0]}"
+    return Segmenter(str(name_or_path), SamPredictor(sam.to(place)), Embeddings(folder))
 
 
 def _published(path: Path) -> Sam:

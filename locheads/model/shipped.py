@@ -28,6 +28,15 @@ def sha256(path: Path | str) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def weights_digest(model: torch.nn.Module) -> str:
+    """Hashes name, shape, type and bytes of every parameter, in the model's order."""
+    found = hashlib.sha256()
+    for name, one in model.named_parameters():
+        found.update(f"{name} {tuple(one.shape)} {one.dtype}\n".encode())
+        found.update(one.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return found.hexdigest()[:16]
+
+
 def seal(folder: Path | str) -> dict[str, str]:
     """Writes the SHA-256 sums of all safetensors files of a folder; returns them by file name."""
     folder = Path(folder)

@@ -25,7 +25,7 @@ MODEL = "LLaVA-1.5-7B"
 
 PLACES = (
     *(f"Table {number}" for number in range(1, 10)),
-    *(f"Figure {number}" for number in ("6b", 9, 12, 13, 14)),
+    *(f"Figure {number}" for number in ("6b", 9, 10, 12, 13, 14)),
 )
 """The paper's tables, and its figures with a number to compare or a case to look at."""
 
@@ -63,6 +63,9 @@ COVERAGE = (
     Counterpart("Table 9", "average recall [%]", "11_narrative_grounding", "{metric}_all_largest", "phrases"),
     Counterpart("Figure 6b", "Spearman's ρ", "02_iou_frequency_correlation", "spearman_rho", "samples"),
     Counterpart("Figure 9", "failures", "13_failures", "rec_acc50_counting", "counting_expressions"),
+    Counterpart(
+        "Figure 10", "texts with exactly their boxes", "20_several_objects", "exact_words_that_agree_all"
+    ),
     Counterpart("Figure 12", "Spearman's ρ", "15_across_models", "spearman_rho", "samples"),
     Counterpart("Figure 13", "same heads over τ", "06_threshold", "same_top3_share_in_papers_range", ""),
     Counterpart("Figure 14", "same heads over N", "07_stability", "same_top3_kept_share", "samples"),
@@ -185,6 +188,10 @@ HEADLINES = (
     Headline("14_audit", "rec_acc50_later_rewrite_criteria"),
     Headline("14_audit", "largest_effect"),
     Headline("15_across_models", "least_spearman_rho", f"> {SPEARMAN_FLOOR}", "each of ten models"),
+    Headline("20_several_objects", "f1_agreement"),
+    Headline("20_several_objects", "exact_words_that_agree_all"),
+    Headline("21_confidence", "auroc_agreement"),
+    Headline("21_confidence", "miss_rate_of_agreeing_half"),
 )
 """In the order of the table. Acc@0.5 and cIoU are fractions here; the paper prints per cent."""
 

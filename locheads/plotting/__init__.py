@@ -22,7 +22,7 @@ from locheads.plotting.heads import (
 )
 from locheads.plotting.levels import number_by_level
 from locheads.plotting.models import iou_panels, rank_and_depth
-from locheads.plotting.scores import effect_dots, gain_lines, recall_curves, score_bars, score_lines
+from locheads.plotting.scores import effect_dots, gain_lines, recall_curves, score_bars
 from locheads.plotting.steps import average_beside_heads, entropy_steps, grounding_steps
 
 __all__ = [
@@ -46,7 +46,6 @@ __all__ = [
     "rank_and_depth",
     "recall_curves",
     "score_bars",
-    "score_lines",
     "setting_lines",
     "threshold_curve",
     "trial_frequencies",

@@ -31,7 +31,7 @@ def number_by_level(tables: Mapping[str, pd.DataFrame], best: pd.DataFrame) -> F
             chosen = some[some.k == best.k[level]]
             axes.plot(chosen.k, chosen.value, "o", color="none", markeredgecolor="black", markersize=13)
             last = some.iloc[-1]
-            axes.annotate(f"{level:g} × mean", (last.k, last.value), (6, 0), textcoords="offset points",
+            axes.annotate(f"{level:g} × mean", (last.k, last.value), (11, 0), textcoords="offset points",
                           va="center", color=color)  # fmt: skip
         axes.set(xlabel="heads combined, k", title=name, xticks=sorted(table.k.unique()))
         axes.margins(x=0.25)

@@ -10,7 +10,6 @@ import pandas as pd
 from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
 from locheads.plotting.style import FOUND, MUTED, PALETTE, TRUE
 
@@ -33,42 +32,6 @@ def score_bars(scores: dict[str, dict[str, tuple[float, float, float]]], label: 
     axes.set_xticks(range(len(groups)), groups, rotation=20, ha="right")
     axes.set(ylabel=label, ylim=(0, 100))
     axes.legend(frameon=False, ncols=len(series), loc="upper center", bbox_to_anchor=(0.5, 1.18))
-    return figure
-
-
-def score_lines(
-    table: pd.DataFrame,
-    x: str,
-    label: str,
-    metrics: dict[str, str],
-    marked: Mapping[str, float | int],
-    log: bool = False,
-) -> Figure:
-    """Draws scores with their intervals over one setting, one panel per metric.
-
-    Args:
-        table: Columns `x`, `metric`, `value`, `low`, `high`.
-        x: The column of the setting.
-        label: Name of the setting, with unit.
-        metrics: Metric → its title.
-        marked: Name → value of the setting marked by a line.
-        log: Whether the axis of the setting is logarithmic.
-    """
-    figure, panels = plt.subplots(1, len(metrics), figsize=(4.2 * len(metrics), 3.2), squeeze=False)
-    for axes, (metric, name) in zip(panels[0], metrics.items(), strict=True):
-        some = table[table.metric == metric].sort_values(x)
-        for whose, value in marked.items():
-            axes.axvline(value, color=MUTED, linestyle=":", label=f"{whose}: {value:.3g}")
-        axes.fill_between(some[x], some.low, some.high, color=TRUE, alpha=0.2, linewidth=0)
-        axes.plot(some[x], some.value, "o-", color=TRUE)
-        axes.set(xlabel=label, ylabel=name, xscale="log" if log else "linear")
-        if some[x].nunique() <= 8:
-            axes.set_xticks(some[x], [f"{value:g}" for value in some[x]])
-            axes.minorticks_off()
-        elif (some[x] % 1 == 0).all():
-            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        if marked:
-            axes.legend(frameon=False)
     return figure
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -44,7 +45,8 @@ def claim(
     """
     new = store.with_name(f".{store.name}.partial.{os.getpid()}")
     about: dict[str, str] = {"layout": LAYOUT, "maps": "all"}
-    with writing(store):
+    with writing(store), ExitStack() as at_the_end:
+        at_the_end.callback(shutil.rmtree, new, ignore_errors=True)  # where the disk is full
         for left in store.parent.glob(f".{store.name}.partial.*"):  # by killed processes: we hold the lock
             shutil.rmtree(left)
         if store.exists():
@@ -55,7 +57,6 @@ def claim(
             about |= {name: there[name] for name in ("maps",) if name in there}
             _create(new, {**about, **made_with(made_by), **there, **origin}, lvlm, samples, part)
             if checksums.mend(store, new):
-                shutil.rmtree(new)
                 return
             say(f"{store}: all of it is computed again")
         _create(new, {**about, **made_with(made_by), **origin}, lvlm, samples, part)

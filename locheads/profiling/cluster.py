@@ -19,6 +19,8 @@ Or start `dask scheduler` and one `dask worker tcp://…:8786 --nthreads 1` per 
 
 from __future__ import annotations
 
+import logging
+import signal
 from collections.abc import Iterator, Sequence
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
@@ -42,6 +44,8 @@ from locheads.progress import progress
 
 Loading = tuple[str, str, str]
 """Arguments of `load_lvlm`: model, device, precision."""
+PATIENCE = 10
+"""Seconds in which a scheduler's first worker has to appear."""
 
 
 def profile_on(
@@ -90,29 +94,73 @@ def profile_anywhere(
     store: Path | str,
     maps: Kept | None = None,
     batch: int = BATCH,
+    iou_of: IouOf = "raw",
     workers: int | None = None,
     scheduler: str | None = None,
 ) -> xr.Dataset:
     """Profiles in this process, on `workers` new local Dask workers, or on those of a `scheduler`."""
     if workers is None and scheduler is None:
-        return profile(load_lvlm(*loading), samples, store, maps, batch)
+        return profile(load_lvlm(*loading), samples, store, maps, batch, iou_of)
     with connected(scheduler, workers) as client:
-        return profile_on(client, loading, samples, store, maps, batch)
+        return profile_on(client, loading, samples, store, maps, batch, iou_of)
 
 
-def connected(scheduler: str | None, workers: int | None) -> Client:
-    """Connects to the scheduler at an address, or starts `workers` new workers on this machine.
+@contextmanager
+def connected(scheduler: str | None, workers: int | None) -> Iterator[Client]:
+    """Yields a client of the scheduler at an address, or of `workers` new workers on this machine.
+
+    Ctrl-C does not reach the new workers: they are ended with the client. From here on, what Dask logs is not
+    shown; what the user can mend is raised.
 
     Raises:
-        LocheadsError: No scheduler answers at the address.
+        LocheadsError: No scheduler answers at the address, it has no workers after `PATIENCE` seconds, or a
+            new worker ended while it started.
     """
-    if scheduler is None:
-        # No memory limit: a worker must not be killed for the memory that its model takes.
-        return Client(n_workers=workers, threads_per_worker=1, memory_limit=0, dashboard_address=None)
+    _silence()
+    with _local(workers) if scheduler is None else _remote(scheduler) as client:
+        yield client
+
+
+def _local(workers: int | None) -> Client:
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # new processes inherit it
     try:
-        return Client(scheduler)
-    except (OSError, ValueError) as error:
+        # No memory limit: a worker must not be killed for the memory that its model takes.
+        return Client(
+            n_workers=workers,
+            threads_per_worker=1,
+            memory_limit=0,
+            dashboard_address=None,
+            silence_logs=logging.CRITICAL,
+        )
+    except (RuntimeError, OSError, TimeoutError) as error:
+        raise LocheadsError(
+            "a Dask worker ended while it started, often for lack of memory; run again with fewer --workers: "
+            "finished parts are kept"
+        ) from error
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _remote(scheduler: str) -> Client:
+    try:
+        client = Client(scheduler)
+    except (OSError, ValueError, ImportError) as error:
         raise LocheadsError(f"no Dask scheduler answers at {scheduler}; start `dask scheduler`") from error
+    try:
+        client.wait_for_workers(1, timeout=PATIENCE)
+    except TimeoutError as error:
+        client.close()
+        raise LocheadsError(
+            f"the Dask scheduler at {scheduler} has no workers after {PATIENCE} seconds; start "
+            f"`dask worker {scheduler} --nthreads 1` and run again"
+        ) from error
+    return client
+
+
+def _silence() -> None:
+    """Keeps what Dask logs, tracebacks of many lines, from stderr, also when Python ends."""
+    for name in ("distributed", "distributed.client", "tornado", "asyncio"):
+        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
 
 
 @contextmanager

@@ -23,6 +23,7 @@ from locheads.errors import LocheadsError
 from locheads.method.geometry import Window
 from locheads.method.selection import check_heads, parse_heads
 from locheads.model.lvlm import Lvlm
+from locheads.model.shipped import weights_digest
 
 Kept = Literal["all", "none"] | Sequence[tuple[int, int]]
 """Whose maps a store keeps: those of all heads, of none, or of some `(layer, head)`."""
@@ -53,15 +54,15 @@ def origin_of(lvlm: Lvlm, samples: Sequence[Sample], kept: Kept | None, iou_of: 
     origin = {
         "model": lvlm.name,
         "revision": str(getattr(lvlm.model.config, "_commit_hash", None) or ""),
-        "weights": _weights(lvlm),
+        "weights": weights_digest(lvlm.model),
         "precision": str(lvlm.model.dtype).removeprefix("torch."),
         "prompt": str(lvlm.prompt),
         "query": lvlm.query,
         "iou_of": iou_of,
         "samples": str(len(samples)),
         "sample_ids": _digest([sample.sample_id for sample in samples]),
-        "annotations": _digest([(s.image_id, s.expression, s.size, s.box, s.segmentation) for s in samples]),
-        "pictures": _pictures(samples),
+        "annotations": annotations_digest(samples),
+        "pictures": pictures_digest(samples),
         "geometry": f"{lvlm.fit}, {window.rows} × {window.columns}, {seen}",
     }
     return origin if kept is None else {**origin, "maps": written(kept)}
@@ -97,10 +98,14 @@ _HINTS = {
 
 def made_with(command: str) -> dict[str, str]:
     """Returns attributes that only inform: the command, and the versions of what computed the store."""
+    return {"command": command, "versions": json.dumps(versions())}
+
+
+def versions() -> dict[str, str]:
+    """Returns the versions of this package, of Python, and of the packages that compute."""
     modules = {"torch": torch, "transformers": transformers, "numpy": np, "xarray": xr, "zarr": zarr}
-    versions = {name: str(module.__version__) for name, module in modules.items()}
-    versions = {"locheads": locheads.__version__, "python": platform.python_version(), **versions}
-    return {"command": command, "versions": json.dumps(versions)}
+    found = {name: str(module.__version__) for name, module in modules.items()}
+    return {"locheads": locheads.__version__, "python": platform.python_version(), **found}
 
 
 def command() -> str:
@@ -149,17 +154,13 @@ def _common_grid(lvlm: Lvlm, samples: Sequence[Sample]) -> Window:
     return first
 
 
-def _weights(lvlm: Lvlm) -> str:
-    """Hashes name, shape, type and bytes of every parameter, in the model's order."""
-    found = hashlib.sha256()
-    for name, one in lvlm.model.named_parameters():
-        found.update(f"{name} {tuple(one.shape)} {one.dtype}\n".encode())
-        found.update(one.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
-    return found.hexdigest()[:16]
+def annotations_digest(samples: Sequence[Sample]) -> str:
+    """Hashes image id, expression, size, box and mask of every sample, in order."""
+    return _digest([(s.image_id, s.expression, s.size, s.box, s.segmentation) for s in samples])
 
 
-def _pictures(samples: Sequence[Sample]) -> str:
-    """Hashes the bytes of all pictures, in the order of their first samples."""
+def pictures_digest(samples: Sequence[Sample]) -> str:
+    """Hashes the bytes of all pictures, in the order of their first samples; each is read once."""
     first = {(str(sample.image_path), sample.image_id): sample for sample in reversed(samples)}
     return _digest(hashlib.sha256(first[key].encoded_image).hexdigest() for key in reversed(first))
 

@@ -22,6 +22,9 @@ from locheads.progress import HEADLESS
 from locheads.run.leftovers import own_folder
 from locheads.run.recorded import CHECKED
 
+INLINE = "module://matplotlib_inline.backend_inline"
+"""The backend that puts figures into notebooks."""
+
 
 class OwnKernel(AsyncKernelManager):
     """Starts ipykernel in the running interpreter, ignoring installed kernels and without a network port.
@@ -81,9 +84,9 @@ def execute(notebook: Path | str, executed: Path | str, parameters: dict[str, An
 
 @contextmanager
 def _kernel_environment() -> Iterator[None]:
-    """Marks kernels as checked, with an empty IPython configuration: no start-up files of the user."""
+    """Marks kernels as checked, with nothing of the user's: no start-up files, no backend of figures."""
     with own_folder() as empty:
-        wanted = {CHECKED: "1", "IPYTHONDIR": str(empty)}
+        wanted = {CHECKED: "1", "IPYTHONDIR": str(empty), "MPLBACKEND": INLINE}
         before = {name: os.environ.get(name) for name in wanted}
         os.environ.update(wanted)
         try:

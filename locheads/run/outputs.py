@@ -23,6 +23,9 @@ ROOT = place.root()
 SPECIMEN = "specimen"
 """Name of the world that a fresh clone can run."""
 
+STORES = "stores"
+"""Name of the link to the profile stores that worlds share."""
+
 PARAMETERS = "parameters"
 """Name under which the parameters of a world's results are recorded, beside those."""
 
@@ -56,6 +59,11 @@ def save_results(world: str, notebook: str, values: Mapping[str, Any]) -> Path:
     with replacing(path) as partial:
         partial.write_text(json.dumps(plain, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     return path
+
+
+def defined(value: float) -> float | None:
+    """Returns a number as it is saved: None where it is NaN, that is, where nothing is defined."""
+    return None if math.isnan(value) else value
 
 
 def load_results(world: str, notebook: str) -> Results:
@@ -121,6 +129,21 @@ def checked_world(world: str) -> str:
     if not re.fullmatch(r"\w[\w.-]*", world):
         raise LocheadsError(f"world '{world}' is not a plain name; use letters, digits, '.', '-' and '_'")
     return world
+
+
+def share_stores(world: str, folder: str) -> None:
+    """Makes a world keep its profile stores in `runs/<folder>`, by a link in its own folder."""
+    link = ROOT / "runs" / checked_world(world) / STORES
+    link.parent.mkdir(parents=True, exist_ok=True)
+    (ROOT / "runs" / checked_world(folder)).mkdir(exist_ok=True)
+    link.unlink(missing_ok=True)
+    link.symlink_to(Path("..", folder))
+
+
+def stores_of(world: str) -> str:
+    """Returns the folder in `runs/` that holds the profile stores of a world: its own, or a shared one."""
+    link = ROOT / "runs" / checked_world(world) / STORES
+    return link.readlink().name if link.is_symlink() else world
 
 
 def _is_result(value: Any) -> bool:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from locheads.data import few
 from locheads.data.strict_json import json_lines
 from locheads.errors import LocheadsError
 
@@ -25,12 +27,14 @@ class OwnList:
             own name, lines without a split are `WHOLE`.
         count: Number of lines.
         without_mask: How many of them have no mask.
+        counts: Lines of each data set and split.
     """
 
     path: Path
     splits: Splits
     count: int
     without_mask: int
+    counts: Mapping[tuple[str, str], int]
 
     def __str__(self) -> str:
         """Returns one line for the user."""
@@ -50,13 +54,17 @@ def own_list(data: Path | str) -> OwnList | None:
         LocheadsError: The list is missing or not JSON lines, or only some of its lines name a data set or a
             split: such lines would belong to each of them.
     """
+    if data == few.NAME:
+        data = few.ensure_few()
     if not str(data).endswith(".jsonl"):
         return None
     path, masks, count = Path(data), 0, 0
     found: dict[tuple[str, str], int] = {}
+    lines = Counter[tuple[str, str]]()
     for number, line in json_lines(path):
         count += 1
         masks += line.get("mask") is not None
+        lines[str(line.get("dataset") or path.stem), str(line.get("split") or WHOLE)] += 1
         found.setdefault((str(line.get("dataset", "")), str(line.get("split", ""))), number)
         for place, what in enumerate(("data set", "split")):
             if len({bool(names[place]) for names in found}) > 1:
@@ -67,7 +75,7 @@ def own_list(data: Path | str) -> OwnList | None:
     for dataset, split in found:
         name = dataset or path.stem
         splits[name] = (*splits.get(name, ()), split or WHOLE)
-    return OwnList(path, splits, count, count - masks)
+    return OwnList(path, splits, count, count - masks, lines)
 
 
 def splits_of(data: Path | str, papers: Mapping[str, tuple[str, ...]]) -> Splits:

@@ -15,9 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from locheads.errors import LocheadsError
+from locheads.run.plain_yaml import load_yaml, read_word
 
 Declared = Mapping[str, Mapping[str, Any]]
 """Notebook → its parameters and their defaults."""
+FORM = "write `name: value`, one per line"
 
 
 def declared(notebook: Path | str) -> dict[str, Any]:
@@ -55,7 +57,7 @@ def declared_in(text: str, notebook: str) -> dict[str, Any]:
 def check_parameters(parameters: Mapping[str, Any], takers: Declared) -> None:
     """Refuses parameters that no notebook declares, or whose type differs from the notebook's literal.
 
-    An int is accepted for a float; a default of None accepts any value.
+    An int is accepted for a float; a default of None, or an empty list, accepts any value, or list.
 
     Args:
         parameters: Names and values.
@@ -71,9 +73,19 @@ def check_parameters(parameters: Mapping[str, Any], takers: Declared) -> None:
             if name in defaults and not _fits(value, defaults[name]):
                 wanted, given = type(defaults[name]).__name__, type(value).__name__
                 raise LocheadsError(
-                    f"{notebook}: '{name}' takes {wanted}, as in {defaults[name]!r}, not {given} {value!r}"
+                    f"{notebook}: '{name}' takes {wanted}, as in {defaults[name]!r}, "
+                    f"not {given} {value!r}{_HINTS.get(wanted, '')}"
                 )
 
+
+_DIGITS = "write decimal digits, without leading zeros"
+_HINTS = {
+    "int": f"; {_DIGITS}",
+    "float": f"; {_DIGITS}",
+    "bool": "; write true or false",
+    "list": "; all members have to fit",
+    "str": "; in a file, quote it",
+}
 
 TEXTS = ("revision", "prompt", "question", "convention", "query")
 """Parameters that are texts, though their default may be None."""
@@ -92,8 +104,9 @@ def check_ranges(parameters: Mapping[str, Any]) -> None:
         LocheadsError: At the first such value.
     """
     for name, least in LEAST.items():
-        value = parameters.get(name)
-        if isinstance(value, int | float) and not value >= least:
+        if (value := parameters.get(name)) is not None and not isinstance(value, int | float):
+            raise LocheadsError(f"'{name}' is {value!r}, no number; {_DIGITS}")
+        if value is not None and not value >= least:
             raise LocheadsError(f"'{name}' is {value}; give {least} or more")
     for name, value in parameters.items():
         if name in TEXTS and value is not None and not isinstance(value, str):
@@ -111,8 +124,7 @@ def parse_assignments(assignments: Sequence[str], takers: Declared) -> dict[str,
     """Parses the parameters of a command line, each of the form `name=value`.
 
     A value for a text parameter is taken verbatim; for those of `TEXTS`, `None` and `null` give None.
-    Otherwise it is read as JSON (`0.5`, `true`, `null`, `[1, 2]`) or as a Python literal (`True`, `None`),
-    and as text when it is neither.
+    Otherwise a list is read as JSON or as a Python literal, and a word as in a file (see `plain_yaml`).
 
     Raises:
         LocheadsError: There is no `=`, or no name before it.
@@ -137,8 +149,6 @@ def read_preset(name: Path | str, folder: Path | str) -> dict[str, Any]:
     Raises:
         LocheadsError: There is no such file, or it is not a flat mapping of names to values.
     """
-    import yaml
-
     folder = Path(folder)
     path = next(
         (path for path in (Path(name), folder / name, folder / f"{name}.yaml") if path.is_file()), None
@@ -146,26 +156,27 @@ def read_preset(name: Path | str, folder: Path | str) -> dict[str, Any]:
     if path is None:
         known = ", ".join(sorted(path.stem for path in folder.glob("*.yaml"))) or "none"
         raise LocheadsError(f"no preset '{name}': neither a file nor one of {folder} ({known})")
-    try:
-        text = path.read_text(encoding="utf-8")
-        node, loaded = yaml.compose(text, Loader=yaml.SafeLoader), yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError, OSError) as error:
-        raise LocheadsError(f"{path}: not YAML; write `name: value`, one per line") from error
-    if not isinstance(loaded, dict) or not all(isinstance(key, str) for key in loaded):
-        raise LocheadsError(f"{path}: not a preset; write `name: value`, one per line")
-    names = [key.value for key, _ in node.value]
-    if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise LocheadsError(f"{path}: '{twice[0]}' is given twice; give it once")
-    for name, value in loaded.items():
+    loaded = load_yaml(path, FORM)
+    if not isinstance(loaded, dict):
+        raise LocheadsError(f"{path}: not a preset; {FORM}")
+    check_plain(path, loaded)
+    return loaded
+
+
+def check_plain(path: Path, parameters: Mapping[str, Any]) -> None:
+    """Refuses a value of a file that is neither None, a text, a number, nor a list of these."""
+    for name, value in parameters.items():
         items = value if isinstance(value, list) else [value]
         if not all(item is None or isinstance(item, str | int | float) for item in items):
             raise LocheadsError(
                 f"{path}: '{name}' is no text, number or list of them; quote it if it is text"
             )
-    return loaded
 
 
 def _literal(text: str) -> Any:
+    """Reads a list or quoted text as JSON or Python, anything else as a bare word."""
+    if not text.lstrip().startswith(("[", "{", "(", '"', "'")):
+        return read_word(text)
     for read in (json.loads, ast.literal_eval):
         try:
             return read(text)
@@ -184,6 +195,8 @@ def _assigned(statement: ast.stmt) -> tuple[str, Any]:
 def _fits(value: Any, default: Any) -> bool:
     if default is None:
         return True
+    if isinstance(value, list) and isinstance(default, list) and default:
+        return all(any(_fits(item, one) for one in default) for item in value)
     return type(value) is type(default) or (type(default) is float and type(value) is int)
 
 

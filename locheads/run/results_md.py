@@ -10,7 +10,7 @@ from locheads.errors import LocheadsError
 from locheads.paper.coverage import COVERAGE, SAID, Counterpart, key_of
 from locheads.paper.published import ALIASES, NOT_LOADABLE
 from locheads.paper.tables import Reported
-from locheads.run import closing_table, outputs
+from locheads.run import closing_table, outputs, outsiders
 from locheads.run.outputs import SPECIMEN, Results
 from locheads.run.parameters import declared, read_preset
 from locheads.run.recorded import committed, differences, read
@@ -50,6 +50,7 @@ def report(of: Sequence[str]) -> str:
         if one.place in tables:
             parts.append("\n".join(_table(one, tables[one.place], of)) + "\n")
     parts.append("\n".join(_said(of)) + "\n")
+    parts.append(outsiders.section())
     parts.append(CLOSING)
     return "\n".join(parts)
 

@@ -119,8 +119,16 @@ def _running(
             yield _run(path, _share({**given, "world": world}, taker), world)
 
 
-def dry_run(names: Sequence[str], parameters: Mapping[str, Any], world: str = SPECIMEN) -> str:
+def dry_run(
+    names: Sequence[str], parameters: Mapping[str, Any], world: str = SPECIMEN, rate: float | None = None
+) -> str:
     """Describes what `run_study` would load, download and require, after the same checks; runs nothing.
+
+    Args:
+        names: As for `run_study`.
+        parameters: As for `run_study`.
+        world: As for `run_study`.
+        rate: Operations per second, see `dry_run.plan`.
 
     Raises:
         LocheadsError: As `run_study`, before the first notebook.
@@ -129,7 +137,9 @@ def dry_run(names: Sequence[str], parameters: Mapping[str, Any], world: str = SP
 
     takers = _checked(names, parameters, world)
     _check_world(takers, parameters, world)
-    told = plan({path.stem: taker for path, taker in takers.items()}, parameters, outputs.ROOT / "notebooks")
+    told = plan(
+        {path.stem: taker for path, taker in takers.items()}, parameters, outputs.ROOT / "notebooks", rate
+    )
     return f"{told}\n\nNothing was run. The outcome would go to runs, results and figures of '{world}'."
 
 

@@ -12,7 +12,7 @@ from locheads import paper
 from locheads.errors import LocheadsError
 from locheads.run import outputs, recorded
 from locheads.run.own_list import Splits, own_list, splits_of
-from locheads.run.parameters import check_ranges
+from locheads.run.parameters import check_ranges, declared
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -50,11 +50,17 @@ class Study:
         """Returns the name under which runs, results and figures are kept."""
         return str(self.parameters["world"])
 
-    def segmenter(self) -> Segmenter:
-        """Loads the segmenter that turns boxes into masks."""
+    def segmenter(self) -> Segmenter | None:
+        """Loads the segmenter that turns boxes into masks; the world keeps its embeddings of images.
+
+        None where the parameter is `none`: boxes alone are scored, REC without RES.
+        """
         from locheads.model.segmenter import load_segmenter
 
-        return load_segmenter(self.parameters["segmenter"], self.parameters["device"])
+        if self.parameters["segmenter"] == "none":
+            return None
+        kept_in = outputs.ROOT / "runs" / self.world
+        return load_segmenter(self.parameters["segmenter"], self.parameters["device"], kept_in)
 
     def samples(self, dataset: str, split: str, limit: int | None) -> list[Sample]:
         """Draws `limit` samples of a split with the notebook's seed; 0 or None takes all."""
@@ -83,7 +89,8 @@ class Study:
         from locheads.profiling.profile import profile
 
         chosen = self.samples(dataset, split, limit)
-        store = profile_store(self.world, dataset, split, limit, self.parameters["seed"])
+        stores = outputs.stores_of(self.world)
+        store = profile_store(stores, dataset, split, limit, self.parameters["seed"])
         return chosen, profile(self.lvlm, chosen, store, batch=self.parameters["batch"])
 
     def save_results(self, values: Mapping[str, Any]) -> None:
@@ -123,3 +130,18 @@ def open_study(notebook: str, parameters: Mapping[str, Any]) -> Study:
     print(f"{lvlm.name}: {lvlm.layers} layers of {lvlm.heads} heads, seed {parameters['seed']}", end="; ")
     print(f"torch {version('torch')}, transformers {version('transformers')}")
     return Study(notebook, parameters, lvlm)
+
+
+def reopen(number: str) -> Study:
+    """Opens the study of a notebook with that notebook's own parameters, as solutions of its exercises do.
+
+    Args:
+        number: The notebook's number, as in `"01"`.
+
+    Raises:
+        LocheadsError: There is no such notebook, or as `open_study`.
+    """
+    from locheads.run.runner import find_notebook
+
+    path = find_notebook(number)
+    return open_study(path.stem, declared(path))

@@ -7,8 +7,9 @@ A sweep is a YAML file, here `heads.yaml`::
     grid: {k: [1, 3, 5], samples: [200, 1000]}
 
 Every point of the grid is one run of the notebook (see `runner`) in a world of its own, such as
-`heads.k-1.samples-200`. Its parameters and numbers are also saved in `results/<world>/sweep.json`, from which
-a later call knows the finished points; the table of all points is `results/heads.csv`.
+`heads.k-1.samples-200`. Points with the same model, prompt and data share their profile stores, so that
+nothing is profiled twice. A point's parameters and numbers are also saved in `results/<world>/sweep.json`,
+from which a later call knows the finished points; the table of all points is `results/heads.csv`.
 """
 
 from __future__ import annotations
@@ -25,21 +26,32 @@ from pathlib import Path
 from typing import Any
 
 from locheads.errors import LocheadsError
-from locheads.files import read_regular, replacing
+from locheads.files import replacing
 from locheads.run import outputs, runner
+from locheads.run.parameters import check_plain
+from locheads.run.plain_yaml import load_yaml
 
 MOST = 10_000
 """Points of the largest grid that is taken."""
+SHAPING = ("model", "revision", "prompt", "query", "dtype", "data")
+"""Parameters that a profile depends on, beside those in its store's name."""
 FORM = "write `notebook: 03`, `grid:` with a list for each parameter but `world`, and perhaps `base:`"
 
 
 @dataclass(frozen=True)
 class Point:
-    """One point of the grid: the notebook, all its parameters, and the world that keeps the outcome."""
+    """One point of the grid: sweep, notebook, parameters, and the world that keeps the outcome."""
 
+    sweep: str
     notebook: str
     parameters: dict[str, Any]
     world: str
+
+    @property
+    def stores(self) -> str:
+        """Returns the folder in `runs/` for the profile stores of all points that agree in `SHAPING`."""
+        shape = json.dumps([self.parameters.get(name) for name in SHAPING], default=str)
+        return f"{self.sweep}.stores-{hashlib.sha256(shape.encode()).hexdigest()[:8]}"
 
     @property
     def told(self) -> str:
@@ -57,6 +69,7 @@ class Point:
     def run(self) -> None:
         """Executes the notebook and saves its scalar numbers; raises as `runner.run_study`."""
         outputs.results_path(self.world, "sweep").unlink(missing_ok=True)
+        outputs.share_stores(self.world, self.stores)
         (done,) = runner.run_study([self.notebook], self.parameters, self.world, replacing=True)
         numbers = {name: value for name, value in done.results.items() if isinstance(value, int | float)}
         outputs.save_results(self.world, "sweep", {**numbers, "run": self.told})
@@ -80,8 +93,12 @@ def read_sweep(path: Path | str) -> list[Point]:
             f"{path}: name the file with letters, digits, '.', '-' and '_', as its worlds are"
         )
     chosen = [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
-    points = {(world := _world(path.stem, some)): Point(name, {**given, **some}, world) for some in chosen}
+    points = {
+        (world := _world(path.stem, some)): Point(path.stem, name, {**given, **some}, world)
+        for some in chosen
+    }
     for point in points.values():
+        check_plain(path, point.parameters)
         runner.run_study(
             [name], point.parameters, point.world, replacing=True
         )  # checks only; the iterator is not consumed
@@ -110,9 +127,9 @@ def run_sweep(
         return
     from dask.distributed import as_completed
 
-    from locheads.profiling.cluster import connected
+    from locheads.profiling.cluster import connected, one_line
 
-    with connected(scheduler, workers) as client:
+    with connected(scheduler, workers) as client, one_line():
         running = {client.submit(_attempt, point, outputs.ROOT, pure=False): point for point in waiting}
         for one in as_completed(list(running)):
             yield running[one], f"its worker ended ({lost})" if (lost := one.exception()) else one.result()
@@ -153,20 +170,12 @@ def _attempt(point: Point, root: Path | None = None) -> str | None:
 
 def _read(path: Path) -> tuple[str, str | dict[str, Any], dict[str, list[Any]]]:
     """Reads notebook, base and grid from a sweep file."""
-    import yaml
-
-    try:
-        text = read_regular(path).decode("utf-8")
-        match yaml.safe_load(text):
-            case {"notebook": int() | str(), "grid": dict() as grid, **rest} if grid:
-                base = rest.pop("base", {})
-                lists = all(isinstance(values, list) and values for values in grid.values())
-                if lists and not rest and isinstance(base, str | dict) and "world" not in {*grid, *base}:
-                    written = yaml.compose(text, Loader=yaml.SafeLoader).value
-                    notebook = next(value.value for key, value in written if key.value == "notebook")
-                    return f"{notebook:0>2}", base, grid  # as written: 010 is no octal number
-    except (yaml.YAMLError, ValueError, RecursionError, OSError) as error:
-        raise LocheadsError(f"{path}: not a YAML file; {FORM}") from error
+    match load_yaml(path, FORM):
+        case {"notebook": int() | str() as notebook, "grid": dict() as grid, **rest} if grid:
+            base = rest.pop("base", {})
+            lists = all(isinstance(values, list) and values for values in grid.values())
+            if lists and not rest and isinstance(base, str | dict) and "world" not in {*grid, *base}:
+                return str(notebook).rjust(2, "0"), base, grid
     raise LocheadsError(f"{path}: not a sweep; {FORM}")
 
 

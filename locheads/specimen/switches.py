@@ -39,11 +39,32 @@ from locheads.specimen.vocabulary import make_processor, make_tokenizer
 
 SWITCHES = ("nothing", "sink", "heads", "jobs", "scenes")
 """What is switched off: the sink, the added heads, the other jobs, the varied floors."""
-SCENES, STEPS, HEADS, SEED = 1_000, 160, 14, 301
+SCENES, STEPS, HEADS, FEW, SEED = 1_000, 160, 14, 7, 301
+"""Eight heads are added to the six of each layer, or one: transformers wants a divisor of the width."""
 SAMPLES = 100
 """Training expressions that heads are chosen on, and as many others that they are judged on."""
+RECORDS = Path(__file__).with_name("cards") / "switches.csv"
+"""The outcome of `main` with the shipped data."""
+IN_WORDS = {
+    "nothing": "nothing", "sink": "the sink", "heads": "seven of eight added heads",
+    "jobs": "the other jobs", "scenes": "stripes, blotches and litter",
+}  # fmt: skip
+"""What is switched off, in words."""
 PLAIN_FLOORS = 4
 """Kinds of floors without stripes and blotches."""
+
+
+def records() -> pd.DataFrame:
+    """Read the committed outcome: a row for each step switched off, its columns as `figures` gives them."""
+    kept = pd.read_csv(RECORDS)
+    return kept.assign(off=kept.off.map(IN_WORDS)).set_index("off")
+
+
+def largest(kept: pd.DataFrame, column: str) -> str:
+    """Return, as words, the switch that moves a figure farthest from that of the whole recipe."""
+    change = kept[column] - kept[column][IN_WORDS["nothing"]]
+    off = change.abs().idxmax()
+    return f"{off} ({kept[column][IN_WORDS['nothing']]:.2f} with it, {kept[column][off]:.2f} without)"
 
 
 def figures(off: str, model: Path, work: Path) -> dict[str, Any]:
@@ -66,7 +87,7 @@ def _trained(off: str, folder: Path, work: Path) -> LlavaForConditionalGeneratio
     """The model of a folder after the short course."""
     torch.manual_seed(SEED)
     old = LlavaForConditionalGeneration.from_pretrained(folder, dtype=torch.float32)
-    heads = old.config.text_config.num_attention_heads if off == "heads" else HEADS
+    heads = FEW if off == "heads" else HEADS
     model = widened(old, AutoTokenizer.from_pretrained(folder), make_tokenizer(), heads)
     pool, features = _pool(off == "scenes", work), work / f"features{'-plain' * (off == 'scenes')}.npy"
     seen = answers.frozen_features(pool, model.model.vision_tower, features)
@@ -98,12 +119,16 @@ def _learn(
 
 def _pool(plain: bool, work: Path) -> ScenePool:
     """Scenes with all kinds of floors, or without stripes, blotches and litter."""
-    if not plain:
-        return make_pool(work, SCENES, VISION.image_size, seed=3)
+    folder, draw = (work / "plain", plain_scene) if plain else (work, scenes.draw_scene)
+    return make_pool(folder, SCENES, VISION.image_size, seed=3, draw=draw)
+
+
+def plain_scene(*arguments: Any) -> scenes.Scene:
+    """As `draw_scene`, on one of the plain kinds of floors and without litter."""
     floors, litter = scenes._FLOORS, scenes._litter
     scenes._FLOORS, scenes._litter = floors[:PLAIN_FLOORS], lambda rng, floor: None
     try:
-        return make_pool(work / "plain", SCENES, VISION.image_size, seed=3)
+        return scenes.draw_scene(*arguments)
     finally:
         scenes._FLOORS, scenes._litter = floors, litter
 

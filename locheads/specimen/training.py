@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, partial
-from multiprocessing import Pool
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -56,28 +56,50 @@ class ScenePool:
         return Scene(self.things[index], empty, empty)
 
 
-def make_pool(folder: Path, count: int, side: int, seed: int, least: int = 2, most: int = 5) -> ScenePool:
-    """Draw `count` scenes, or reopen them where `folder` has them already."""
+def make_pool(
+    folder: Path,
+    count: int,
+    side: int,
+    seed: int,
+    least: int = 2,
+    most: int = 5,
+    draw: Callable[..., Scene] = draw_scene,
+) -> ScenePool:
+    """Draw `count` scenes, or reopen them where `folder` has them already.
+
+    Args:
+        folder: Where they are kept.
+        count: How many.
+        side: Edge of a picture in pixels.
+        seed: Of the scenes.
+        least: Things in a scene, at least.
+        most: Things in a scene, at most.
+        draw: Draws one scene, as `draw_scene`; workers of their own import it by name.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     name = folder / f"scenes-{seed}-{least}to{most}-{count}-{side}"
     images, things = name.with_suffix(".npy"), name.with_suffix(".pt")
     if not things.exists():
         store = np.lib.format.open_memmap(images, "w+", np.uint8, (count, side, side, 3))
         drawn: list[tuple[Thing, ...]] = []
-        with Pool(os.cpu_count()) as workers:
-            draw = partial(_draw, seed=seed, side=side, least=least, most=most)
-            for i, (image, thing) in enumerate(tqdm(workers.imap(draw, range(count), 64), "scenes", count)):
+        with get_context("spawn").Pool(os.cpu_count()) as workers:  # a forked copy of threads may hang
+            one = partial(_draw, seed=seed, side=side, least=least, most=most, draw=draw)
+            for i, (image, thing) in enumerate(tqdm(workers.imap(one, range(count), 64), "scenes", count)):
                 store[i] = image
                 drawn.append(thing)
+            workers.close()
+            workers.join()
         store.flush()
         torch.save(drawn, things)
     return ScenePool(np.load(images, mmap_mode="r"), torch.load(things, weights_only=False))
 
 
-def _draw(index: int, seed: int, side: int, least: int, most: int) -> tuple[np.ndarray, tuple[Thing, ...]]:
+def _draw(
+    index: int, seed: int, side: int, least: int, most: int, draw: Callable[..., Scene]
+) -> tuple[np.ndarray, tuple[Thing, ...]]:
     from PIL import Image
 
-    scene = draw_scene(np.random.default_rng([TRAINING_STREAM, seed, index]), most, tuple(SHAPES), least)
+    scene = draw(np.random.default_rng([TRAINING_STREAM, seed, index]), most, tuple(SHAPES), least)
     small = Image.fromarray(scene.image).resize((side, side), Image.Resampling.BICUBIC)
     return np.asarray(small), scene.things
 

@@ -210,7 +210,7 @@ def found_again(
 
     Raises:
         LocheadsError: A subset is empty or leaves no sample.
-        ValueError: When fewer than `k` heads were ever chosen.
+        ValueError: When no head was ever chosen.
     """
     sums, entropies = profiled.attention_sum.values, profiled.spatial_entropy.values
     for size in sizes:
@@ -221,12 +221,22 @@ def found_again(
     for size in sizes:
         for draw in range(draws):
             parts = np.split(rng.permutation(len(sums)), [size])
-            few, rest = (
-                set(select_heads(sums[part], entropies[part], k, kept, seed=seed).heads) for part in parts
-            )
+            few, rest = (_most_frequent(sums[part], entropies[part], k, kept, seed) for part in parts)
             shared = len(few & rest) / k
             rows.append({"samples": size, "draw": draw, "shared": shared, "same": shared == 1})
     return pd.DataFrame(rows)
+
+
+def _most_frequent(
+    sums: Float[np.ndarray, "sample layer head"],
+    entropies: Float[np.ndarray, "sample layer head"],
+    k: int,
+    kept: int,
+    seed: int,
+) -> set[Head]:
+    """Returns the `k` heads chosen most often, or fewer where fewer were ever chosen."""
+    frequency = select_heads(sums, entropies, 1, kept, seed=seed).frequency
+    return set(top_heads(frequency, min(k, int(np.count_nonzero(frequency)))))
 
 
 def over_draws(again: pd.DataFrame, seed: int = 0) -> pd.DataFrame:

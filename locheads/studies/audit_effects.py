@@ -62,7 +62,7 @@ def correlation_differences(
     for name, one in chosen.items():
         frequency = _means(one, pictures[0], resamples, seed)
         mean_iou = _means(iou.get(name, iou[DEFAULT]), pictures[1], resamples, seed + 1)
-        rho[name] = np.array([_rho(f, i, least) for f, i in zip(frequency, mean_iou, strict=True)])
+        rho[name] = _rhos(frequency, mean_iou, least)
     rows = []
     for name, values in rho.items():
         difference = values - rho[DEFAULT]
@@ -215,18 +215,20 @@ def wholes_and_parts(effects: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows).T.rename(columns=METRICS)
 
 
-def saved(table: pd.DataFrame, effects: pd.DataFrame) -> dict[str, object]:
+def saved(table: pd.DataFrame, effects: pd.DataFrame, rho: float) -> dict[str, object]:
     """Returns the audit's named numbers: scores in [0, 1] of default and releases, and every difference.
 
     Args:
         table: From `scores.scores`, by `variant`.
         effects: Columns `variant`, `metric`, `value`, `low`, `high`, `p`.
+        rho: Spearman's ρ of the default; where it is NaN, None is saved.
     """
     names = {DEFAULT: "default"} | {
         name: f"{name.split(',')[0].replace(' ', '_')}_{_kind(name)}" for name in PRESETS
     }
     shown = table[table.variant.isin(names)]
     found = {f"{row.metric}_{names[row.variant]}": row.value for row in shown.itertuples()}
+    found["spearman_default"] = None if np.isnan(rho) else rho
     records = effects[["variant", "metric", "value", "low", "high", "p"]].sort_values(["variant", "metric"])
     return found | {"effects": records.astype(object).where(records.notna(), None).to_dict("records")}
 
@@ -258,9 +260,17 @@ def released(table: pd.DataFrame) -> pd.DataFrame:
     return cells.loc[[name for name in (DEFAULT, *AS_SHIPPED, *CRITERIA_ONLY) if name in cells.index]]
 
 
-def _rho(frequency: Float[np.ndarray, " head"], iou: Float[np.ndarray, " head"], least: float) -> float:
+def _rhos(
+    frequency: Float[np.ndarray, "row head"], iou: Float[np.ndarray, "row head"], least: float
+) -> Float[np.ndarray, " row"]:
+    """Computes ρ over the often chosen heads of each row; NaN where there are too few, or all are equal."""
     often = frequency >= least
-    if often.sum() < 3 or np.ptp(frequency[often]) == 0 or np.ptp(iou[often]) == 0:
-        return np.nan
-    x, y = stats.rankdata(frequency[often]), stats.rankdata(iou[often])
-    return float(np.corrcoef(x, y)[0, 1])
+    ranks = [
+        stats.rankdata(np.where(often, values, np.nan), axis=1, nan_policy="omit")
+        for values in (frequency, iou)
+    ]
+    count = often.sum(axis=1)
+    x, y = (np.where(often, rank - ((count + 1) / 2)[:, None], 0.0) for rank in ranks)  # about their mean
+    scale = np.sqrt((x**2).sum(axis=1) * (y**2).sum(axis=1))
+    there = (count >= 3) & (scale > 0)
+    return np.divide((x * y).sum(axis=1), scale, out=np.full(len(x), np.nan), where=there)

@@ -1,4 +1,4 @@
-"""Detects four signatures of a run that went wrong, from its numbers alone.
+"""Detects five signatures of a run that went wrong, from its numbers alone.
 
 Who reruns the study on a model or data of their own and gets 46 where 80.3 was expected has nothing to look
 at: no step failed. Each signature is one number of a profile, or of the boxes, with a limit beyond which a
@@ -6,6 +6,9 @@ healthy run does not lie, and what to check next.
 
 - *blind query*: the chosen heads' attention sum is hardly above that of heads below τ. Another token than the
   expression's last is the query, a prompt without picture, a threshold on head indices instead of sums.
+- *threshold on the other side*: the sorted attention sums bend above their chord, not below as in the paper's
+  Figure 3: τ drops a few low heads instead of keeping a few high ones. No first token to rest on, heads that
+  look at the picture for want of anything else.
 - *no head stands out*: the last chosen head is a candidate hardly more often than by a blind draw. Fewer
   heads pass than a sample keeps, sinks in every head, or a model without such heads.
 - *same place*: most boxes cover one and the same point. Attention sinks, the bottom row, or a box around all
@@ -14,7 +17,7 @@ healthy run does not lie, and what to check next.
   a centre crop taken for the picture.
 
 A limit is a rule of thumb, not a test: a signature that shows is a reason to look, and none that shows is no
-proof. What all four miss are boxes on rivals of the object, which need no mistake (see `failures`).
+proof. What all five miss are boxes on rivals of the object, which need no mistake (see `failures`).
 """
 
 from __future__ import annotations
@@ -29,6 +32,8 @@ from locheads.method.selection import Selection
 
 LEAST_LEAD = 0.1
 """Attention that the chosen heads give to the picture beyond heads below τ (of LLaVA-1.5-7B: τ = 0.24)."""
+MOST_PASSING = 0.5
+"""The share of heads that pass τ; in the paper's Figure 3 most heads lie below the bend."""
 LEAST_LIFT = 1.5
 """How much more often than by a blind draw the least of the chosen heads is a candidate."""
 MOST_COVERED = 0.75
@@ -69,8 +74,8 @@ def diagnose_heads(
     selection: Selection,
     kept: int = 10,
     skipped_layers: int = 2,
-) -> tuple[Finding, Finding]:
-    """Returns the two signatures of a profile: `blind query` and `no head stands out`, without annotations.
+) -> tuple[Finding, Finding, Finding]:
+    """Returns the signatures of a profile, without annotations, in the order of the module's list.
 
     Args:
         sums: Attention sums of the profile.
@@ -78,7 +83,11 @@ def diagnose_heads(
         kept: Candidates a sample, as in the selection.
         skipped_layers: First layers that it left out.
     """
-    return _blind_query(sums, selection, skipped_layers), _no_head_stands_out(selection, kept)
+    return (
+        _blind_query(sums, selection, skipped_layers),
+        _threshold_on_the_other_side(selection),
+        _no_head_stands_out(selection, kept),
+    )
 
 
 def diagnose_boxes(
@@ -121,6 +130,21 @@ def _blind_query(
         lead < LEAST_LEAD,
         "that the query is the last token of the expression (nothing after it, padding on its other side), "
         "that image tokens are counted where they stand, and that τ is compared with sums, not indices",
+    )
+
+
+def _threshold_on_the_other_side(selection: Selection) -> Finding:
+    """Measures the share of heads that pass τ; a bend above the chord shows whatever the share."""
+    passing = float(selection.passing.mean())
+    below = selection.threshold.side == "below"
+    return Finding(
+        "threshold on the other side",
+        f"τ lies {selection.threshold.side} the chord of the sorted sums; of all heads pass",
+        passing,
+        MOST_PASSING,
+        not below or passing > MOST_PASSING,
+        "the curve of sorted sums (notebook 06): criterion 1 separates little where most heads look at the "
+        "picture; that sums are those of the query, and that the first token is in the prompt",
     )
 
 

@@ -90,7 +90,7 @@ def iou_table(grounded: Sequence[Grounded]) -> pd.DataFrame:
 
 def evaluate_splits(
     lvlm: Lvlm,
-    segmenter: Segmenter,
+    segmenter: Segmenter | None,
     splits: Mapping[Split, Sequence[Sample]],
     heads: Heads,
     rivals: Sequence[Heads],

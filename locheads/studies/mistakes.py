@@ -1,4 +1,4 @@
-"""Makes four mistakes on purpose, to see whether the signature that belongs to each shows."""
+"""Makes five mistakes on purpose, to see whether the signature that belongs to each shows."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from locheads.method.selection import select_heads
 from locheads.studies.crops import Crops
 from locheads.studies.diagnosis import Finding, diagnose_boxes, diagnose_heads
 
-SUMS, ENTROPIES = "sums shuffled", "entropies shuffled"
+SUMS, REST, ENTROPIES = "sums shuffled", "attention to the rest counted", "entropies shuffled"
 EVERYTHING, STRETCHED = "box around everything", "padding taken for stretching"
 
 
@@ -33,11 +33,15 @@ def of_heads(
     k: int = 3,
     seed: int = 0,
 ) -> dict[str, Finding]:
-    """Returns what `diagnose_heads` finds with shuffled attention sums, and with shuffled entropies."""
-    blind, scattered = shuffled(sums, seed), shuffled(entropies, seed)
+    """Returns what `diagnose_heads` finds with sums or entropies that are wrong.
+
+    Sums are shuffled, or those of all tokens but the picture's (1 − S); entropies are shuffled.
+    """
+    blind, rest, scattered = shuffled(sums, seed), 1 - sums, shuffled(entropies, seed)
     return {
         SUMS: diagnose_heads(blind, select_heads(blind, entropies, k=1, seed=seed))[0],
-        ENTROPIES: diagnose_heads(sums, select_heads(sums, scattered, k=k, seed=seed))[1],
+        REST: diagnose_heads(rest, select_heads(rest, entropies, k=k, seed=seed))[1],
+        ENTROPIES: diagnose_heads(sums, select_heads(sums, scattered, k=k, seed=seed))[2],
     }
 
 

@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -13,15 +14,18 @@ from collections.abc import Callable
 from pathlib import Path
 
 import nbformat
+import numpy as np
 import pytest
 from matplotlib.figure import Figure
 from PIL import Image
+from typer.testing import CliRunner
 
 import locheads as locheads_package
 from locheads import cli
-from locheads.cli.ground_picture import ground_file, selected_heads
+from locheads.cli.ground_picture import ground_file, selected_heads, settings
 from locheads.data import read_samples
 from locheads.errors import LocheadsError
+from locheads.profiling.store import read_profile
 from locheads.run import outputs
 
 pytestmark = pytest.mark.slow
@@ -160,6 +164,12 @@ def test_in_place_puts_clean_copies_in_place_of_the_notebooks(locheads: Command,
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
+        (["ground", "a.png"], "Missing argument 'EXPRESSION'; see `locheads ground --help`"),
+        (["rnu"], "No such command 'rnu'"),
+        (["run", "--wrold", "a"], "No such option: --wrold"),
+        (["profile", "--samples", "0"], "Invalid value for '--samples': Input should be greater than"),
+        (["explore", "a.html", "--seed", "-1"], "Invalid value for '--seed'"),
+        (["profile", "--iou-of", "blurred"], "'blurred' is not one of 'raw', 'smoothed'"),
         (["run", "07"], "no notebook '07': there are 01_head_profiling"),
         (["run", "-p", "scales=2"], "did you mean 'scale'"),
         (["run", "-p", "scale=2"], "scale = 2, not 1.0 as in the committed notebook"),
@@ -216,13 +226,15 @@ def test_what_the_user_can_mend_is_one_line(
 def test_a_full_disk_anywhere_is_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def full() -> None:
+    def full(**_: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "data/specimen/refs.p")
 
     monkeypatch.setattr(cli, "app", full)
+    before = signal.getsignal(signal.SIGTERM)
     with pytest.raises(SystemExit) as end:
         cli.main()
     assert end.value.code == 2
+    assert signal.getsignal(signal.SIGTERM) is before  # forked children of a caller end as they did
     assert capsys.readouterr().err.startswith(
         "locheads: data/specimen/refs.p: the disk is full; free some space"
     )
@@ -292,14 +304,60 @@ def test_a_dry_run_refuses_values_out_of_range(
     assert out == "" and err.startswith(f"locheads: {complaint}")
 
 
+def test_profile_takes_ious_of_maps_as_they_are_or_smoothed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    few = ["profile", "--samples", "2", "--maps", "all", "--store"]
+    for name in ("raw", "smoothed"):
+        assert called(monkeypatch, *few, str(tmp_path / name), "--iou-of", name) == 0
+    raw, smoothed = (read_profile(tmp_path / name).load() for name in ("raw", "smoothed"))
+    assert (raw.attrs["iou_of"], smoothed.attrs["iou_of"]) == ("raw", "smoothed")
+    np.testing.assert_array_equal(raw.maps, smoothed.maps)
+    assert (raw.iou != smoothed.iou).mean() > 0.5
+    assert called(monkeypatch, *few, str(tmp_path / "raw")) == 0, "raw is the default"
+    capsys.readouterr()
+    assert called(monkeypatch, *few, str(tmp_path / "smoothed")) == 2
+    assert "made with iou_of 'smoothed', asked for iou_of 'raw'" in capsys.readouterr().err
+    assert called(monkeypatch, *few, str(tmp_path / "new"), "--iou-of", "blurred") == 2
+    assert not (tmp_path / "new").exists()
+
+
 def test_a_fault_keeps_its_traceback_and_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    def faulty() -> None:
+    def faulty(**_: object) -> None:
         raise ZeroDivisionError("division by zero")
 
     monkeypatch.setattr(cli, "app", faulty)
     with pytest.raises(ZeroDivisionError) as raised:
         cli.main()
     assert raised.value.__notes__ == [cli.FAULT] and "report it with these lines" in cli.FAULT
+
+
+def test_a_temporary_folder_of_a_long_path_holds_no_sockets(locheads: Command, tmp_path: Path) -> None:
+    long = tmp_path / ("a" * 120)
+    long.mkdir()
+    done = locheads("run", "01", TMPDIR=str(long))
+    assert done.returncode == 0, done.stderr
+    assert os.listdir(long) == []
+
+
+@pytest.mark.parametrize("backend", ["agg", "nonsense"])
+def test_figures_go_into_the_notebook_whatever_backend_the_user_has(
+    locheads: Command, root: Path, backend: str
+) -> None:
+    write(root, "01_head_profiling", "import matplotlib.pyplot as plt\nplt.plot([1, 2])\nplt.show()")
+    done = locheads("run", "01", MPLBACKEND=backend)
+    assert done.returncode == 0, done.stderr
+    executed = nbformat.read(root / "runs/specimen/01_head_profiling.ipynb", as_version=4)
+    assert ["image/png" in output.get("data", {}) for output in executed.cells[-1].outputs] == [True]
+
+
+def test_ground_draws_whatever_backend_the_user_has(locheads: Command, root: Path, tmp_path: Path) -> None:
+    Image.new("RGB", (90, 90)).save(tmp_path / "a.png")
+    given = ("ground", str(tmp_path / "a.png"), "the ring", "--heads", "L4H2")
+    done = locheads(*given, "--output", str(tmp_path / "o.png"), MPLBACKEND="nonsense")
+    assert done.returncode == 0, done.stderr
+    with Image.open(tmp_path / "o.png") as drawn:
+        assert drawn.format == "PNG"
 
 
 def test_start_up_files_of_the_user_are_not_run(locheads: Command, root: Path, tmp_path: Path) -> None:
@@ -362,3 +420,40 @@ def test_the_overlay_carries_expression_and_legend(tmp_path: Path, monkeypatch: 
         "its hull",
         "box of the heads",
     ]
+
+
+def test_a_preset_says_how_its_model_is_loaded_and_what_is_given_counts_more() -> None:
+    model, world, how = settings("llava-1.5-7b", {"model": None, "world": None, "dtype": None})
+    assert (model, world) == ("llava-hf/llava-1.5-7b-hf", "llava-1.5-7b")
+    assert how == {
+        "device": "auto",
+        "dtype": "bfloat16",
+        "prompt": "release",
+        "revision": "b234b804b114d9e37bb655e11cbbb5f5e971b7a9",
+    }
+    given = {"model": None, "world": "mine", "dtype": "float16", "revision": "main", "device": "cpu"}
+    model, world, how = settings("llava-1.5-7b", given)
+    assert world == "mine" and (how["dtype"], how["revision"], how["device"]) == ("float16", "main", "cpu")
+    assert settings(None, {"model": None, "world": None}) == ("specimen", "specimen", {})
+    with pytest.raises(LocheadsError, match="'dtype' is 'int8'"):
+        settings(None, {"dtype": "int8"})
+
+
+def test_a_picture_is_grounded_in_the_type_that_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from locheads.model import loading
+
+    asked = []
+
+    def listening(name: str, **how: object) -> object:
+        asked.append((name, how))
+        raise LocheadsError("enough")
+
+    monkeypatch.setattr(loading, "load_lvlm", listening)
+    Image.new("RGB", (20, 20)).save(tmp_path / "a.png")
+    arguments = ["ground", str(tmp_path / "a.png"), "a dog", "--preset", "smolvlm2-500m", "--heads", "L4H2"]
+    done = CliRunner().invoke(cli.app, [*arguments, "--dtype", "bfloat16"])
+    assert str(done.exception) == "enough"
+    how = {"device": "cpu", "dtype": "bfloat16", "prompt": "chat"}
+    assert asked == [("HuggingFaceTB/SmolVLM2-500M-Video-Instruct", how)]

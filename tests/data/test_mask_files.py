@@ -96,3 +96,40 @@ def test_a_mask_of_another_size_is_refused(tmp_path: Path) -> None:
     (tmp_path / "l.jsonl").write_text(json.dumps(line))
     with pytest.raises(LocheadsError, match=r"its size \[8, 10\] is not \[8, 11\]"):
         read_samples(tmp_path / "l.jsonl", "own", "val")
+
+
+def test_an_inverted_mask_is_known_by_its_box(tmp_path: Path) -> None:
+    """Whatever its form; the object covers a quarter, half or most of the box, or sticks out by a pixel."""
+    Image.new("RGB", (10, 8)).save(tmp_path / "a.png")
+    for name, picture in {**FORMS, "holes": _palette([0, 0, 0, 255, 255, 255])}.items():
+        if picture.has_transparency_data:
+            continue
+        for box in ([3, 2, 9, 5], [3.4, 2.2, 8.6, 4.9], [2, 1, 10, 8], [4, 2, 9, 5], [0, 0, 10, 8]):
+            line = {"image": "a.png", "expression": "x", "mask": "m.png", "box": box}
+            (tmp_path / "l.jsonl").write_text(json.dumps(line))
+            picture.save(tmp_path / "m.png")
+            assert np.array_equal(read_samples(tmp_path / "l.jsonl", "own", "val")[0].mask, OBJECT), (
+                name,
+                box,
+            )
+            values = np.asarray(picture.convert("RGB") if picture.mode == "RGB" else picture) == 0
+            other = Image.fromarray(values.any(-1) if values.ndim == 3 else values).convert("P")
+            other.save(tmp_path / "m.png")
+            if box != [0, 0, 10, 8]:  # nothing lies outside
+                with pytest.raises(LocheadsError, match=r"m\.png: the mask covers what lies outside the box"):
+                    read_samples(tmp_path / "l.jsonl", "own", "val")
+
+
+def test_a_palette_that_has_all_corners_is_refused_without_a_box(tmp_path: Path) -> None:
+    picture = Image.fromarray((~OBJECT).astype(np.uint8), "P")
+    picture.putpalette([255, 255, 255, 0, 0, 0])
+    picture.save(tmp_path / "m.png")
+    with pytest.raises(LocheadsError, match=r"m\.png: .*all four corners \(test\).*give the object's box"):
+        read_mask_file(tmp_path / "m.png", "test")
+    for corner in ((0, 0), (7, 0), (0, 9), (7, 9)):  # an object that fills the picture but for a corner
+        values = np.ones((8, 10), np.uint8)
+        values[corner] = 0
+        Image.fromarray(values, "P").save(tmp_path / "m.png")
+        assert np.array_equal(read_mask_file(tmp_path / "m.png", "test"), values.astype(bool))
+    Image.fromarray(np.ones((8, 10), np.uint8), "P").save(tmp_path / "m.png")
+    assert read_mask_file(tmp_path / "m.png", "test").all()

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from locheads.data import objects_of, read_samples
+from locheads.data import Annotated, annotated_of, objects_of, read_samples
 from locheads.data.refcoco import load_plain_pickle, read_objects, read_refcoco
 from locheads.errors import LocheadsError, LocheadsWarning
 
@@ -148,8 +148,23 @@ def test_all_objects_of_an_image_but_crowds(tmp_path: Path) -> None:
         read_objects(root, "refcoco")
 
 
+def test_objects_carry_their_categories_and_crowds_count_as_there(tmp_path: Path) -> None:
+    root = _write(tmp_path, "refcoco", "unc", REFERENCES, iscrowd=1, category_id=3)
+    file = root / "refcoco" / "instances.json"
+    content = json.loads(file.read_text())
+    file.write_text(json.dumps({**content, "categories": [{"id": 3, "name": "dog"}]}))
+    unknown = Annotated((1.0, 2.0, 5.0, 6.0), "", False)
+    dogs = Annotated((1.0, 0.0, 2.0, 3.0), "dog", True)
+    assert annotated_of(root, "refcoco") == {"77": [unknown, dogs]}
+    file.write_text(json.dumps({**content, "categories": [{"id": 3, "name": 4}]}))
+    assert len(read_refcoco(root, "refcoco", "val")) == 1  # samples need no categories
+    with pytest.raises(LocheadsError, match="its categories are malformed"):
+        annotated_of(root, "refcoco")
+
+
 def test_no_objects_where_they_are_not_listed(tmp_path: Path) -> None:
     assert objects_of(tmp_path, "refcoco") == objects_of(tmp_path, "png") == {}
+    assert annotated_of(tmp_path, "refcoco") == annotated_of(tmp_path, "png") == {}
 
 
 def test_damaged_instances(root: Path) -> None:
@@ -233,6 +248,8 @@ def test_limit_draws_a_seeded_subset_in_order(tmp_path: Path) -> None:
     assert [s.sample_id for s in read_samples(root, "refcoco", "val", limit=99)] == everything
     with pytest.raises(LocheadsError, match="limit = 0"):
         read_samples(root, "refcoco", "val", limit=0)
+    with pytest.raises(LocheadsError, match="seed = -1: give 0 or more"):
+        read_samples(root, "refcoco", "val", limit=7, seed=-1)
 
 
 @pytest.mark.parametrize("bytes_", ["café".encode(), "café".encode("cp1252")])

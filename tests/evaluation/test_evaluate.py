@@ -179,3 +179,11 @@ def test_ignored_pixels_count_neither_as_found_nor_as_missed(samples, maps):
         (found & true).sum(),
         (found | true).sum(),
     )
+
+
+def test_without_a_segmenter_boxes_alone_are_scored(samples, maps):
+    variants = {"two": VARIANTS["two"]}
+    alone = evaluate_variants(Stretched(), None, samples, maps, variants)
+    both = evaluate_variants(Stretched(), Rectangles(), samples, maps, variants)
+    assert alone[["intersection", "union"]].isna().all(axis=None)
+    pd.testing.assert_series_equal(alone.box_iou, both.box_iou)

@@ -263,3 +263,46 @@ def test_iou_per_head_is_that_of_the_smoothed_map_however_many_at_a_time(
     target = target_cells(coverage)[:, None]
     expected = (predicted & target).sum((-2, -1)) / (predicted | target).sum((-2, -1))
     np.testing.assert_array_equal(iou_per_head(maps, coverage, kernel, sigma, level), expected)
+
+
+def test_confidence_is_the_agreement_of_the_boxes_of_single_heads_by_hand():
+    # boxes of 2 x 1, 2 x 2 and 1 x 2 cells: IoU 2/4, 1/3 (one common cell of three) and 2/4
+    maps = np.stack([picture("0000 0990 0000"), picture("0000 0990 0990"), picture("0000 0090 0090")])
+    found = ground(maps, square_window(maps), kernel=1)
+    assert found.head_boxes.tolist() == [[1, 1, 3, 2], [1, 1, 3, 3], [2, 1, 3, 3]]
+    assert found.confidence == pytest.approx((1 / 2 + 1 / 3 + 1 / 2) / 3)
+
+
+def test_heads_are_boxed_as_their_sum_is():
+    maps = np.stack([picture("9009 0000"), picture("9000 0000")])
+    largest = ground(maps, square_window(maps), kernel=1)
+    every = ground(maps, square_window(maps), kernel=1, keep="all")
+    assert largest.confidence == 1 and every.confidence == pytest.approx(1 / 4)
+    low = np.stack([picture("9300 0000"), picture("9000 0000")])  # 3 is above the mean, 1.5, not above 3
+    assert ground(low, square_window(low), kernel=1).confidence == 0.5
+    assert ground(low, square_window(low), kernel=1, level=2.0).confidence == 1
+    single = [ground(one[None], square_window(low)).box_cells for one in low]
+    np.testing.assert_array_equal(ground(low, square_window(low)).head_boxes, single)
+
+
+def test_a_head_that_marks_nothing_agrees_with_none_and_one_head_has_no_confidence():
+    maps = np.stack([picture("0900"), picture("0000"), picture("0900")])
+    assert ground(maps, square_window(maps), kernel=1).confidence == pytest.approx(1 / 3)
+    assert ground(np.ones((3, 4, 4)), square_window(np.ones((4, 4)))).confidence == 0
+    assert np.isnan(ground(maps[:1], square_window(maps)).confidence)
+
+
+@given(
+    hnp.arrays(
+        np.float64,
+        st.tuples(st.integers(2, 4), st.integers(2, 6), st.integers(2, 6)),
+        elements=st.floats(0, 1, width=32),
+    )
+)
+def test_confidence_is_a_share_and_one_for_equal_maps(maps):
+    window = square_window(maps)
+    found = ground(maps, window)
+    assert 0 <= found.confidence <= 1 + 1e-12
+    same = ground(np.repeat(maps[:1], 3, axis=0), window)
+    assert same.confidence == pytest.approx(1 if pseudo_mask(smooth(maps[0])).any() else 0)
+    np.testing.assert_array_equal(found.head_maps.sum(axis=0), found.map)

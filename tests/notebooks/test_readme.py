@@ -98,6 +98,19 @@ def models(results: Results) -> str:
     return f"ρ = {rhos} in two models"
 
 
+def several(results: Results) -> str:
+    found, every = (percent(results[f"f1_{name}"]) for name in ("agreement", "every_word"))
+    exact = percent(results["exact_words_that_agree_all"])
+    return f"F1 of nouns {found} (every word {every}); exact boxes {exact}"
+
+
+def confidence(results: Results) -> str:
+    low, high = (f"{100 * results[f'auroc_agreement_{end}']:.1f}" for end in ("low", "high"))
+    misses, fewer = (percent(results[name]) for name in ("miss_rate", "miss_rate_of_agreeing_half"))
+    ranked = f"AUROC of agreement {percent(results['auroc_agreement'])} [{low}, {high}]"
+    return f"{ranked}; misses {misses}, of the agreeing half {fewer}"
+
+
 @pytest.mark.parametrize(
     ("notebook", "text"),
     [
@@ -116,6 +129,8 @@ def models(results: Results) -> str:
         ("13_failures", failures),
         ("14_audit", audit),
         ("15_across_models", models),
+        ("20_several_objects", several),
+        ("21_confidence", confidence),
     ],
 )
 def test_the_specimens_column_is_the_committed_results(notebook: str, text: Callable[[Results], str]) -> None:
@@ -164,3 +179,49 @@ def test_what_the_running_text_says_of_levels_and_misses_is_in_the_results() -> 
     assert f"reach {percent(levels['rec_acc50_sigma1.0_level2.0'])} (notebook 08)" in words
     assert "four of five misses hold two objects (notebook 13)" in words
     assert round(5 * misses["share_merged"] / (1 - misses["share_hit"])) == 4
+
+
+def specimens(notebook: str) -> Results:
+    return outputs.load_results(outputs.SPECIMEN, notebook)
+
+
+def test_what_is_seen_as_in_the_paper_is_in_the_results() -> None:
+    words = " ".join(README.split())
+    first, second = (row["rho"] for row in specimens("15_across_models")["correlations"])
+    assert first > paper.SPEARMAN_FLOOR > second and "though ρ stays below 0.7 in the second model" in words
+    criteria = specimens("05_selection_criteria")
+    assert criteria["rec_acc50_fixed_both"] > criteria["rec_acc50_greedy_both_high"]
+    assert criteria["rec_acc50_fixed_attention_sum_high"] < criteria["rec_acc50_fixed_both_low"]
+    assert "fixed heads beat greedy ones, the attention sum alone fails" in words
+    assert specimens("06_threshold")["same_top3_share_in_papers_range"] == 1
+    assert "the same heads stay over the paper's range of τ" in words
+
+
+def test_what_is_not_seen_is_not_in_the_results() -> None:
+    words = " ".join(README.split())
+    criteria, counts = specimens("05_selection_criteria"), specimens("04_number_of_heads")
+    assert criteria["rec_acc50_fixed_entropy"] >= criteria["rec_acc50_fixed_both"]
+    assert counts["rec_acc50_k3"] <= counts["rec_acc50_k1_high"]
+    levels = specimens("08_smoothing")
+    assert levels["rec_acc50_sigma1.0_level1.0"] < levels["rec_acc50_sigma0.0_level1.0"]
+    assert levels["rec_acc50_sigma1.0_level2.0"] >= levels["rec_acc50_sigma0.0_level2.0"]
+    for said in (
+        "that entropy alone fails", "that three heads are better than one",
+        "(at the mean it does not; at twice the mean it costs nothing)",
+    ):  # fmt: skip
+        assert said in words.split("*Not* seen: ")[1]
+
+
+def test_the_ceiling_is_that_of_notebook_03() -> None:
+    ceiling = percent(specimens("03_grounding")["ceiling_rec_acc50_refcoco_val"], 0)
+    assert f"the ceiling in notebook 03 is {ceiling}" in " ".join(README.split())
+
+
+def test_every_number_of_the_prose_on_the_specimen_is_read_by_a_test() -> None:
+    """A number that is added to these two paragraphs needs a line in the tests above."""
+    start, end = (
+        README.index("The specimen grounds less well"),
+        README.index("Every number of the paper, beside"),
+    )
+    prose = re.sub(r"\(notebook \d\d\)|notebook \d\d", "", README[start:end])
+    assert re.findall(r"\d[\d.]*", prose) == ["87.0", "100", "0.7"]

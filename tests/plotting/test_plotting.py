@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from locheads import plotting
-from locheads.plotting import effect_dots, gain_lines, score_lines
+from locheads.plotting import effect_dots, gain_lines
 from locheads.plotting.style import FOUND
 
 
@@ -28,18 +28,6 @@ def labelled(axes: plt.Axes) -> dict[str, np.ndarray]:
 def table_of(x: list[float], metric: str = "rec_acc50") -> pd.DataFrame:
     value = np.arange(len(x)) / 10
     return pd.DataFrame({"x": x, "metric": metric, "value": value, "low": value - 0.1, "high": value + 0.2})
-
-
-def test_score_lines_sort_by_the_setting_and_keep_metrics_apart():
-    table = pd.concat([table_of([3.0, 1.0, 2.0]), table_of([5.0], "res_ciou")])
-    figure = score_lines(table, "x", "k", {"rec_acc50": "REC", "res_ciou": "RES"}, {"paper": 3})
-    left, right = figure.axes
-    curve = next(line for line in left.get_lines() if line.get_marker() == "o")
-    np.testing.assert_allclose(curve.get_xydata(), [[1, 0.1], [2, 0.2], [3, 0.0]])
-    band = left.collections[0].get_paths()[0].get_extents()
-    np.testing.assert_allclose([band.y0, band.y1], [-0.1, 0.4])
-    assert (left.get_ylabel(), right.get_ylabel()) == ("REC", "RES")
-    np.testing.assert_allclose(labelled(left)["paper: 3"][:, 0], 3)
 
 
 def test_gains_are_in_points():

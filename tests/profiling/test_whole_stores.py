@@ -84,9 +84,7 @@ def test_every_damaged_file_is_named_and_mended(
     assert len(whole) == 31  # 8 of labels and attributes, 4 of arrays, 1 of the manifest; 15 chunks, 4 lists
     capsys.readouterr()
     wrong = []
-    kinds = (delete, cut, empty, flip)
-    cases = [(name, kinds[(i + turn) % 4]) for turn, (i, name) in product(range(REPEATS), enumerate(whole))]
-    for name, damage in dict.fromkeys(cases):
+    for name, damage in product(whole, (delete, cut, empty, flip)):
         shutil.copytree(tmp_path / "whole", store)
         damage(store / name)
         with pytest.raises(LocheadsError, match="missing or damaged|samples done") as refused:
@@ -182,15 +180,19 @@ def test_a_picture_replaced_under_its_name_is_another(
 def test_a_full_disk_names_the_store_and_keeps_what_is_done(
     lvlm: Lvlm, samples: list[Sample], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    place, listing = tmp_path / "store", stores.checksums.write_list
+    place, listing, failing = tmp_path / "stores" / "store", stores.checksums.write_list, "store"
 
     def full(store: Path, name: str, paths: list[Path]) -> None:
-        if name == "part-1":
+        if name == failing:
             raise OSError(errno.ENOSPC, "No space left on device")
         listing(store, name, paths)
 
     with monkeypatch.context() as patch:
         patch.setattr(stores.checksums, "write_list", full)
+        with pytest.raises(LocheadsError, match="store: the disk is full"):
+            profile(lvlm, samples, place, "none")
+        assert list(place.parent.iterdir()) == [], "no unfinished store"
+        failing = "part-1"
         with pytest.raises(LocheadsError) as refused:
             profile(lvlm, samples, place, "none")
     complaint = "the disk is full; free some space and run again (finished samples are kept)"

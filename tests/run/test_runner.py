@@ -216,10 +216,10 @@ def test_presets_by_name_or_path(tmp_path: Path) -> None:
         read_preset("lava", tmp_path)
 
 
-@pytest.mark.parametrize("text", ["- a\n- b\n", "a: [", "", "1: 2\n", "just text"])
+@pytest.mark.parametrize("text", ["- a\n- b\n", "a: [", "", "just text"])
 def test_presets_are_flat_mappings(tmp_path: Path, text: str) -> None:
     (tmp_path / "bad.yaml").write_text(text)
-    with pytest.raises(LocheadsError, match=r"bad\.yaml: not "):
+    with pytest.raises(LocheadsError, match=r"bad\.yaml.*: not "):
         read_preset("bad", tmp_path)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import nbformat
@@ -109,6 +110,16 @@ def test_a_preset_is_a_base_and_awkward_values_get_names_of_their_own(root: Path
     assert len(set(worlds)) == 2 and all(world.startswith("few.name-a_b.") for world in worlds)
 
 
+def test_points_share_their_stores_where_model_and_data_are_the_same(root: Path) -> None:
+    points = read_sweep(written(root, "notebook: 03\ngrid: {k: [1, 2], name: [a, b]}\n"))
+    assert len({point.stores for point in points}) == 1 and points[0].stores.startswith("few.stores-")
+    other = replace(points[0], parameters={**points[0].parameters, "prompt": "plain"})
+    assert other.stores != points[0].stores
+    points[0].run()
+    assert outputs.stores_of(points[0].world) == points[0].stores
+    assert (root / "runs" / points[0].stores).is_dir()
+
+
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
@@ -122,8 +133,14 @@ def test_a_preset_is_a_base_and_awkward_values_get_names_of_their_own(root: Path
         ("notebook: 03\ngrid: {}", "not a sweep"),
         ("notebook: 03\ngrid: {world: [a]}", "but `world`"),
         ("notebook: 03\ngrid: {k: [1]}\ngird: {}", "not a sweep"),
+        ("notebook: 010\ngrid: {k: [1]}", "no notebook .010.: there are 03_tiny"),
+        ("notebook: true\ngrid: {k: [1]}", "no notebook .True."),
+        ("notebook: 03\ngrid: {k: [1, 010]}", ".k. is .010., no number; write decimal digits"),
+        ("notebook: 03\nbase: {k: 1:30}\ngrid: {sigma: [1]}", ".k. is .1:30., no number"),
+        ("notebook: 03\ngrid: {k: [[[1]]]}", "few.yaml: .k. is no text, number or list"),
+        ("notebook: 03\ngrid: {k: [1], k: [2]}", "line 2: .k. is given twice"),
         ("- 03", "not a sweep"),
-        ("{", "not a YAML file"),
+        ("{", "not YAML"),
     ],
 )
 def test_what_does_not_fit_is_told_before_anything_runs(root: Path, text: str, complaint: str) -> None:
@@ -133,7 +150,7 @@ def test_what_does_not_fit_is_told_before_anything_runs(root: Path, text: str, c
 
 
 def test_a_missing_file_is_told(root: Path) -> None:
-    with pytest.raises(LocheadsError, match="none.yaml: not a YAML file"):
+    with pytest.raises(LocheadsError, match="none.yaml: cannot be read"):
         read_sweep(root / "none.yaml")
 
 

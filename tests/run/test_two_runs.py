@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -13,6 +14,8 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from locheads.errors import LocheadsError
+from locheads.run import leftovers
 from locheads.run.leftovers import sweep
 
 pytestmark = pytest.mark.slow
@@ -104,3 +107,24 @@ def test_only_leftovers_of_ended_processes_are_swept(root: Path, monkeypatch: py
         f".01_a.partial.{ended.pid}.ipynb"
     }
     assert os.listdir(root / "tmp") == [f"locheads-{os.getpid()}-abc"]
+
+
+def test_sockets_lie_where_their_paths_are_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Linux allows 107 bytes; `kernel-5` is the longest name of a socket."""
+    base, short = tmp_path / "base", Path(tempfile.mkdtemp())
+    monkeypatch.setattr(leftovers, "SHORT", short)
+    for length in (60, 70, 80, 150):
+        folder = base / ("ü" * (length // 2))
+        folder.mkdir(parents=True)
+        monkeypatch.setattr("tempfile.tempdir", str(folder))
+        with leftovers.own_folder() as own, socket.socket(socket.AF_UNIX) as one:
+            one.bind(str(own / "kernel-5"))
+            assert own.parent in (folder, short)
+        assert not own.exists()
+    assert own.parent == short
+    monkeypatch.setattr(leftovers, "SHORT", folder)
+    with (
+        pytest.raises(LocheadsError, match=f"{folder} is too long for a kernel's sockets; set TMPDIR to"),
+        leftovers.own_folder(),
+    ):
+        pass

@@ -14,8 +14,9 @@ from torch.utils.data import Dataset
 from transformers import CLIPVisionModel
 
 from locheads.data.scenes.expressions import ATTRIBUTES
-from locheads.data.scenes.scenes import draw_scene
+from locheads.data.scenes.scenes import SHAPES, draw_scene
 from locheads.specimen.questions import LENGTH, Questioner, Questions, question_loss
+from locheads.specimen.switches import plain_scene
 from locheads.specimen.tags import (
     KEPT,
     PATCHES,
@@ -188,3 +189,12 @@ def test_an_enlarged_tower_knows_where_its_patches_are() -> None:
     torch.testing.assert_close(rows[middle, 3], expected[middle], atol=tenth, rtol=0)
     assert torch.equal(table[0], tower.embeddings.position_embedding.weight[0])
     assert all(torch.equal(value, finer[name]) for name, value in tower.state_dict().items() if name in finer)
+
+
+def test_a_pool_of_plain_scenes_is_plain_in_its_workers_too(tmp_path: Path) -> None:
+    drawn = make_pool(tmp_path, 2, 48, seed=1, draw=plain_scene)
+    for index in range(2):
+        scene = plain_scene(np.random.default_rng([1_000, 1, index]), 5, tuple(SHAPES), 2)
+        small = Image.fromarray(scene.image).resize((48, 48), Image.Resampling.BICUBIC)
+        assert (drawn.images[index] == np.asarray(small)).all()
+    assert (drawn.images != make_pool(tmp_path / "varied", 2, 48, seed=1).images).any()

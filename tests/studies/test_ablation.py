@@ -67,6 +67,11 @@ def test_planted_heads_are_found_again_and_noise_is_not():
     assert set((3 * lost.shared).round(6)) <= {0, 1, 2, 3}
 
 
+def test_where_two_heads_were_ever_chosen_two_of_three_are_found_again():
+    again = found_again(planted(), [5, 20], kept=2, k=3, draws=2)
+    assert again.shared.tolist() == pytest.approx([2 / 3] * 4) and not again.same.any()
+
+
 @pytest.mark.parametrize("size", [0, 8, 9])
 def test_a_subset_must_leave_samples(size):
     with pytest.raises(LocheadsError, match=f"{size} of 8"):

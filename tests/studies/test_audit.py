@@ -245,7 +245,8 @@ def test_greedy_selection_costs_the_difference_within_a_release():
 def test_saved_scores_name_what_is_shipped_and_what_is_not(effects):
     names = [DEFAULT, *AS_SHIPPED, *CRITERIA_ONLY]
     rows = [{"variant": name, "metric": "rec_acc50", "value": n / 10} for n, name in enumerate(names)]
-    numbers = saved(pd.DataFrame(rows), effects)
+    assert saved(pd.DataFrame(rows), effects, np.nan)["spearman_default"] is None
+    numbers = saved(pd.DataFrame(rows), effects, 0.7)
     records = numbers.pop("effects")
     assert numbers == {
         "rec_acc50_default": 0.0,
@@ -255,6 +256,7 @@ def test_saved_scores_name_what_is_shipped_and_what_is_not(effects):
         "rec_acc50_later_rewrite_as_shipped_three": 0.4,
         "rec_acc50_first_release_criteria": 0.5,
         "rec_acc50_later_rewrite_criteria": 0.6,
+        "spearman_default": 0.7,
     }
     missing = [one for one in records if one["variant"] == "d" and one["metric"] == "spearman"]
     assert len(records) == 15 and missing[0]["value"] is None

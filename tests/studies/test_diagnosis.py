@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from locheads.method.selection import Head, select_heads
+from locheads.studies import mistakes
 from locheads.studies.diagnosis import MOST_COVERED, diagnose_boxes, diagnose_heads, tell
 
 SAMPLES = 200
@@ -43,20 +44,34 @@ def square(n: int = 80) -> np.ndarray:
 
 
 def test_a_healthy_profile_shows_nothing():
-    blind, stands = heads_of(sums_with_a_bend(), entropies(planted=True))
+    blind, side, stands = heads_of(sums_with_a_bend(), entropies(planted=True))
     assert not blind.shows and blind.value == pytest.approx(0.65, abs=0.01)
+    assert not side.shows and side.value == pytest.approx(24 / 64) and "below" in side.measured
     # 24 heads pass, 4 are kept: a blind draw takes each in 1/6 of the samples, the planted ones are in all
     assert not stands.shows and stands.value == pytest.approx(6.0)
 
 
 def test_a_query_that_sees_all_heads_alike_is_blind():
     noise = 0.3 + 0.02 * np.random.default_rng(1).standard_normal((SAMPLES, 4, 16))
-    blind, _ = heads_of(noise, entropies(planted=True))
+    blind, *_ = heads_of(noise, entropies(planted=True))
     assert blind.shows and abs(blind.value) < 0.02
 
 
+def test_sums_that_bend_above_their_chord_show():
+    """Most heads look at the picture and a low tail does not: a curve turned upside down."""
+    _, side, _ = heads_of(0.75 - sums_with_a_bend(), entropies(planted=True))
+    assert side.shows and "above" in side.measured
+
+
+def test_sums_on_a_line_have_no_bend():
+    _, side, _ = heads_of(
+        np.tile(np.arange(64.0).reshape(4, 16) / 64, (SAMPLES, 1, 1)), entropies(planted=True)
+    )
+    assert side.shows and "on the chord" in side.measured
+
+
 def test_where_every_head_passes_the_query_is_blind():
-    blind, _ = heads_of(np.full((SAMPLES, 4, 16), 0.5), entropies(planted=True))
+    blind, *_ = heads_of(np.full((SAMPLES, 4, 16), 0.5), entropies(planted=True))
     assert blind.shows and blind.value == 0
 
 
@@ -65,25 +80,25 @@ def test_chosen_heads_below_the_threshold_are_told():
     sums = sums_with_a_bend()
     selection = select_heads(sums, entropies(planted=True), kept=4)
     wrong = replace(selection, heads=(Head(2, 0), Head(2, 1), Head(2, 2)))
-    blind, _ = diagnose_heads(sums, wrong, kept=4)
+    blind, *_ = diagnose_heads(sums, wrong, kept=4)
     assert blind.shows and blind.value == pytest.approx(0, abs=0.01)
 
 
 def test_with_random_entropies_no_head_stands_out():
-    _, stands = heads_of(sums_with_a_bend(), entropies(planted=False))
+    *_, stands = heads_of(sums_with_a_bend(), entropies(planted=False))
     assert stands.shows and 0.9 < stands.value < 1.5
 
 
 def test_without_a_choice_no_head_stands_out():
     """24 heads pass and 30 are kept: each is a candidate of every sample, whatever its entropy."""
-    _, stands = heads_of(sums_with_a_bend(), entropies(planted=True), kept=30)
+    *_, stands = heads_of(sums_with_a_bend(), entropies(planted=True), kept=30)
     assert stands.shows and stands.value == 1
 
 
 def test_few_samples_do_not_pass_for_a_finding():
     few = slice(0, 5)
     sums, scattered = sums_with_a_bend()[few], entropies(planted=False)[few]
-    _, stands = heads_of(sums, scattered)
+    *_, stands = heads_of(sums, scattered)
     assert stands.limit == pytest.approx(1 + 4 * np.sqrt((5 / 6) / (5 / 6)))
 
 
@@ -149,3 +164,10 @@ def test_it_tells_a_line_each(capsys):
     first, second = capsys.readouterr().out.splitlines()
     assert first.startswith("same place: ") and first.endswith(": fine")
     assert second.startswith("WARNING, displaced boxes: ") and "; check how pictures become" in second
+
+
+def test_each_mistake_of_heads_shows_its_own_signature():
+    found = mistakes.of_heads(sums_with_a_bend(), entropies(planted=True), k=3)
+    assert [(one.signature, one.shows) for one in found.values()] == [
+        ("blind query", True), ("threshold on the other side", True), ("no head stands out", True)
+    ]  # fmt: skip

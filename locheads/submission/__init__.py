@@ -1,0 +1,1 @@
+"""A run as one file that others can check: made, verified, compared, merged from shards."""
