@@ -11,10 +11,10 @@ from jaxtyping import Float
 from matplotlib.figure import Figure
 
 from locheads.method.selection import Head
-from locheads.plotting.style import FOUND, MUTED, PALETTE
+from locheads.plotting.style import FOUND, MUTED, PALETTE, TRUE
 from locheads.studies.head_kinds import KINDS
 
-COLORS = dict(zip(KINDS, (FOUND, PALETTE[2], PALETTE[4], PALETTE[9], MUTED, PALETTE[5]), strict=True))
+COLORS = dict(zip(KINDS, (FOUND, PALETTE[2], PALETTE[4], PALETTE[9], MUTED, TRUE), strict=True))
 MARKS = dict(zip(KINDS, "DsP^.x", strict=True))
 MARKS["text"] = "*"
 
@@ -69,14 +69,14 @@ def four_readings(
     """
     shape = (len(maps), len(pictures))
     figure, grid = plt.subplots(*shape, figsize=(2.1 * shape[1], 2.1 * shape[0]), squeeze=False)
+    for title, axes in zip(pictures, grid[0], strict=True):
+        axes.set_title(title, fontsize=9)
     for row, (name, some) in zip(grid, maps.items(), strict=True):
-        for axes, (title, picture), one in zip(row, pictures.items(), some, strict=True):
+        for axes, picture, one in zip(row, pictures.values(), some, strict=True):
             height, width = picture.shape[:2]
             lit = one / max(float(one.max()), 1e-12)
             axes.imshow(picture)
             axes.imshow(lit, cmap="inferno", alpha=0.35 + 0.55 * lit, extent=(0, width, height, 0))
             axes.set(xticks=[], yticks=[])
-            if row is grid[0]:
-                axes.set_title(title, fontsize=9)
         row[0].set_ylabel(name, fontsize=9)
     return figure

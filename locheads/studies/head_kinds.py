@@ -114,23 +114,24 @@ def _correlation(a: np.ndarray, b: np.ndarray) -> Float[np.ndarray, "case layer 
     return np.divide(dots, norms, out=np.zeros_like(dots), where=norms > 0)
 
 
-def kinds(found: Evidence, least: float) -> np.ndarray:
+def kinds(found: Evidence, least: float, follows: float = FOLLOWS) -> np.ndarray:
     """Sorts each head into one of `KINDS`, `layer × head` strings.
 
     Args:
         found: What moves the heads.
         least: Share of the attention that must go to the picture for a head to be one of the first four; the
             others are `sink` or `text`, whichever gets more. The paper's τ.
+        follows: Least share that goes along with the word, or with the object.
 
     Of the heads that look at the picture, those that follow the word and the object are `localizing`, those
     that follow the object alone look at `objects`; of the rest, those that look at the same cells of an empty
     floor are `positional`, the others `diffuse`.
     """
-    follows, along = found.word >= FOLLOWS, found.move >= FOLLOWS
+    named, along = found.word >= follows, found.move >= follows
     conditions = [
         (found.picture < least) & (found.sink >= found.text),
         found.picture < least,
-        follows & along,
+        named & along,
         along,
         found.bound >= BOUND,
     ]

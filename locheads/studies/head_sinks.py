@@ -26,7 +26,7 @@ WAYS = {
     "all that pass, as they are": False,
     "all that pass, sink cells out": True,
 }
-"""Ways to a box, and whether the sink cells are taken out. The last two combine every head that passes τ."""
+"""Ways to a box, and whether the sink cells are taken out. The last two combine all heads that pass τ."""
 AGAINST = {
     "sink cells out, same heads": "as they are",
     "sink cells out, heads chosen anew": "as they are",
@@ -79,8 +79,8 @@ def boxes_without(
         after: What is chosen from maps without the sink cells.
     """
     windows, true = [lvlm.window(s.size) for s in samples], np.array([s.box for s in samples], float)
-    passing = [tuple(Head(*map(int, p)) for p in np.argwhere(one.passing)) for one in (before, after)]
-    heads = dict(zip(WAYS, (before.heads, before.heads, after.heads, *passing), strict=True))
+    passing = tuple(Head(*map(int, place)) for place in np.argwhere(before.passing))
+    heads = dict(zip(WAYS, (before.heads, before.heads, after.heads, passing, passing), strict=True))
     right = {}
     for way, out in WAYS.items():
         maps = (without(one, cells) if out else one for one in stored_maps(profiled))
