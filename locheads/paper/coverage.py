@@ -188,10 +188,16 @@ HEADLINES = (
     Headline("14_audit", "rec_acc50_later_rewrite_criteria"),
     Headline("14_audit", "largest_effect"),
     Headline("15_across_models", "least_spearman_rho", f"> {SPEARMAN_FLOOR}", "each of ten models"),
+    Headline("16_causes", "zero_frequency_20"),
+    Headline("16_causes", "zero_random_20"),
+    Headline("16_causes", "steer_frequency_20"),
+    Headline("16_causes", "steer_random_20"),
     Headline("20_several_objects", "f1_agreement"),
     Headline("20_several_objects", "exact_words_that_agree_all"),
     Headline("21_confidence", "auroc_agreement"),
     Headline("21_confidence", "miss_rate_of_agreeing_half"),
+    Headline("22_kinds_of_heads", "share_localizing"),
+    Headline("22_kinds_of_heads", "choices_localizing"),
 )
 """In the order of the table. Acc@0.5 and cIoU are fractions here; the paper prints per cent."""
 

@@ -54,7 +54,7 @@ def single_losses(
         table: From `studies.causes_curves.singles`.
         over: Columns to draw over, one panel each; in %.
         chosen: The localization heads, orange diamonds.
-        named: Further heads that are named.
+        named: Heads that are named.
     """
     figure, panels = plt.subplots(1, len(over), figsize=(4.6 * len(over), 3.5), sharey=True, squeeze=False)
     for axes, column in zip(panels[0], over, strict=True):
@@ -63,7 +63,7 @@ def single_losses(
         axes.plot(rest[column], rest.loss, "o", color=TRUE, markersize=4, alpha=0.6)
         for head in chosen:
             axes.plot(table[column][head], table.loss[head], "D", color=FOUND, markersize=7)
-        for head in (*chosen, *named):
+        for head in named:
             place = (table[column][head], table.loss[head])
             axes.annotate(str(head), place, (5, 4), fontsize=8, textcoords="offset points")
         axes.set_xlabel(column)

@@ -182,28 +182,30 @@ class Again:
     """How trials that were made again compare with their records: `agree` is a share, `apart` in nats."""
 
     questions: int
+    trials: int
     agree: float
     apart: float
 
 
-def made_again(lvlm: Lvlm, records: Records, kind: str, size: int, pairs: int) -> Again:
-    """Makes the trials of a kind and size with ranked heads again, on the first questions of the records.
+def made_again(lvlm: Lvlm, records: Records, kinds: Sequence[str], size: int, pairs: int) -> Again:
+    """Makes the trials of some kinds with ranked heads again, on the first questions of the records.
 
     Args:
         lvlm: The model of the records.
-        records: Of the part `text`; of its trials, the untouched model is made as well.
-        kind: `zero`, `patch` or `steer`.
+        records: Of the part `text`; the untouched model is one of the trials.
+        kinds: Of `zero`, `patch` and `steer`.
         size: How many heads.
         pairs: Pairs of questions, at most those of the records.
     """
-    cells = [("none", "", 0), *[c for c in records.cells if c[0] == kind and c[2] == size and c[1] != RANDOM]]
+    wanted = [c for c in records.cells if c[0] in kinds and c[1] != RANDOM and c[2] == size]
+    cells = [("none", "", 0), *wanted]
     numbers = [records.of(*cell)[0] for cell in cells]
     made = [records.trials[number] for number in numbers]
     now = records_of(made, [measure(lvlm, pair, made, {}) for pair in draw_pairs(pairs)])
     some = slice(2 * pairs)
     before = records.answer[[records.cells.index(cell) for cell in cells], some]
     agree = (now.right == records.right[numbers, some]).mean()
-    return Again(2 * pairs, float(agree), float(np.abs(now.answer - before).max()))
+    return Again(2 * pairs, len(made), float(agree), float(np.abs(now.answer - before).max()))
 
 
 def summary(kept: Kept, size: int, seed: int = 0) -> dict[str, float | int]:

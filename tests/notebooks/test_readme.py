@@ -98,6 +98,17 @@ def models(results: Results) -> str:
     return f"ρ = {rhos} in two models"
 
 
+def causes(results: Results) -> str:
+    removed, random = (percent(results[f"zero_{who}_20"]) for who in ("frequency", "random"))
+    steered, other = (percent(results[f"steer_{who}_20"]) for who in ("frequency", "random"))
+    return f"without 20 heads {removed} right (random {random}); steered, {steered} follow (random {other})"
+
+
+def kinds(results: Results) -> str:
+    share, choices = (percent(results[f"{of}_localizing"]) for of in ("share", "choices"))
+    return f"{share} of the heads localize; {choices} of the choices fall on them"
+
+
 def several(results: Results) -> str:
     found, every = (percent(results[f"f1_{name}"]) for name in ("agreement", "every_word"))
     exact = percent(results["exact_words_that_agree_all"])
@@ -129,8 +140,10 @@ def confidence(results: Results) -> str:
         ("13_failures", failures),
         ("14_audit", audit),
         ("15_across_models", models),
+        ("16_causes", causes),
         ("20_several_objects", several),
         ("21_confidence", confidence),
+        ("22_kinds_of_heads", kinds),
     ],
 )
 def test_the_specimens_column_is_the_committed_results(notebook: str, text: Callable[[Results], str]) -> None:

@@ -254,7 +254,7 @@ def test_trials_made_again_agree_with_their_records(lvlm: Lvlm) -> None:
     heads = every(lvlm)
     made = [of("none", ()), Trial("zero", "frequency", 5, 0, heads[40:45])]
     records = records_of(made, [measure(lvlm, pair, made, {}) for pair in draw_pairs(2)])
-    found = causes_curves.made_again(lvlm, records, "zero", 5, pairs=2)
-    assert (found.questions, found.agree) == (4, 1) and found.apart < 1e-3
+    found = causes_curves.made_again(lvlm, records, ["zero"], 5, pairs=2)
+    assert (found.questions, found.trials, found.agree) == (4, 2, 1) and found.apart < 1e-3
     moved = replace(records, answer=records.answer - pd.Series([0.0, 0.25]).to_numpy()[:, None])
-    assert causes_curves.made_again(lvlm, moved, "zero", 5, 1).apart == pytest.approx(0.25, abs=1e-3)
+    assert causes_curves.made_again(lvlm, moved, ["zero"], 5, 1).apart == pytest.approx(0.25, abs=1e-3)
