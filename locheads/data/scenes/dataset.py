@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from tqdm import tqdm
 
 from locheads import place
 from locheads.data.refcoco import IMAGES, SPLIT_BY
@@ -25,6 +26,7 @@ from locheads.data.scenes.expressions import STYLES, refer
 from locheads.data.scenes.layouts import ReferSet, annotation, as_json, image_entry, labelme_entry
 from locheads.data.scenes.scenes import ROUND, SHAPES, Scene, draw_scene
 from locheads.errors import LocheadsError
+from locheads.progress import progress
 
 Sizes = Mapping[str, Mapping[str, int]]
 
@@ -77,9 +79,10 @@ def write_dataset(root: Path | str = ROOT, seed: int = 0, sizes: Sizes = SIZES) 
         root.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{root.name}.partial.", dir=root.parent) as scratch:
             new = Path(scratch) / "new"
-            _write_refer_sets(new, seed, sizes)
-            _write_reasonseg(new / "ReasonSeg", seed, sizes["reasonseg"])
-            _write_narratives(new / "panoptic_narrative_grounding", seed, sizes.get("png", {}))
+            with progress(_pictures(sizes), "pictures of the specimen") as bar:
+                _write_refer_sets(new, seed, sizes, bar)
+                _write_reasonseg(new / "ReasonSeg", seed, sizes["reasonseg"], bar)
+                _write_narratives(new / "panoptic_narrative_grounding", seed, sizes.get("png", {}), bar)
             (new / MARKER).write_text(_recipe(seed, sizes))
             if root.exists():
                 root.rename(Path(scratch) / "old")
@@ -89,6 +92,12 @@ def write_dataset(root: Path | str = ROOT, seed: int = 0, sizes: Sizes = SIZES) 
             f"{root}: cannot be written ({error.strerror}); check space and rights"
         ) from error
     return root
+
+
+def _pictures(sizes: Sizes) -> int:
+    """Counts the pictures to draw; the three sets of RefCOCO's kind share theirs."""
+    shared = [max(sizes[name].get(split, 0) for name in SPLIT_BY) for split in _REFER_SPLITS]
+    return sum(shared) + sum(sizes["reasonseg"].values()) + sum(sizes.get("png", {}).values())
 
 
 def _recipe(seed: int, sizes: Sizes) -> str:
@@ -128,7 +137,7 @@ def _save_image(scene: Scene, path: Path) -> None:
     Image.fromarray(scene.image).save(path, quality=95, subsampling=0)
 
 
-def _write_refer_sets(folder: Path, seed: int, sizes: Sizes) -> None:
+def _write_refer_sets(folder: Path, seed: int, sizes: Sizes, bar: tqdm) -> None:
     sets = {name: ReferSet() for name in SPLIT_BY}
     for split in _REFER_SPLITS:
         missing = {name: sizes[name].get(split, 0) for name in sets}
@@ -142,14 +151,16 @@ def _write_refer_sets(folder: Path, seed: int, sizes: Sizes) -> None:
                 image = image_entry(100_000 * (1 + _REFER_SPLITS.index(split)) + index)
                 _save_image(scene, folder / IMAGES / image["file_name"])
                 annotations = [annotation(scene, thing, image["id"]) for thing in range(len(scene.things))]
+            left = max(missing.values())
             for name, found in texts.items():
                 sets[name].add(image, annotations, found, split)
                 missing[name] -= 1
+            bar.update(left - max(missing.values()))
     for name, refer_set in sets.items():
         refer_set.write(folder / name, SPLIT_BY[name])
 
 
-def _write_reasonseg(folder: Path, seed: int, sizes: Mapping[str, int]) -> None:
+def _write_reasonseg(folder: Path, seed: int, sizes: Mapping[str, int], bar: tqdm) -> None:
     for split, images in sizes.items():
         (folder / split).mkdir(parents=True)
         written = 0
@@ -165,9 +176,10 @@ def _write_reasonseg(folder: Path, seed: int, sizes: Mapping[str, int]) -> None:
                     as_json(labelme_entry(scene.masks[thing], queries, path.name))
                 )
                 written += 1
+                bar.update()
 
 
-def _write_narratives(folder: Path, seed: int, sizes: Mapping[str, int]) -> None:
+def _write_narratives(folder: Path, seed: int, sizes: Mapping[str, int], bar: tqdm) -> None:
     for split, images in sizes.items():
         told: list[tuple[Scene, narratives.Narrative]] = []
         for index in count():
@@ -178,4 +190,5 @@ def _write_narratives(folder: Path, seed: int, sizes: Mapping[str, int]) -> None
             if narrative:
                 _save_image(scene, folder / "images" / f"{split}2017" / f"{len(told):012d}.jpg")
                 told.append((scene, narrative))
+                bar.update()
         narratives.write(folder / "annotations", f"{split}2017", told)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import subprocess
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tqdm import tqdm
 
 from locheads.data import read_samples
 from locheads.data.reasonseg import draw_target
@@ -210,3 +212,19 @@ def test_a_full_disk_leaves_the_old_data(root: Path, tmp_path: Path, monkeypatch
 
 def test_the_default_sizes_allow_a_thousand_expressions() -> None:
     assert SIZES["refcoco"]["train"] >= 600
+
+
+def test_the_bar_counts_the_pictures_that_are_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bars = []
+
+    def kept(total: int, what: str) -> tqdm:
+        bars.append(tqdm(total=total, desc=what, file=io.StringIO()))
+        return bars[-1]
+
+    monkeypatch.setattr(dataset, "progress", kept)
+    sizes = {
+        "refcoco": {"train": 3, "val": 2}, "refcoco+": {"train": 1}, "refcocog": {"test": 2},
+        "reasonseg": {"train": 2}, "png": {"val": 1},
+    }  # fmt: skip
+    write_dataset(tmp_path / "few", sizes=sizes)
+    assert [(bar.n, bar.total) for bar in bars] == [(10, 10)]
