@@ -126,7 +126,7 @@ def test_the_whole_study(
         command,
         capture_output=True,
         text=True,
-        timeout=900,
+        timeout=1800,
         cwd=tmp_path,
         env=os.environ | {"PYTHONPATH": str(tmp_path), "HF_HUB_OFFLINE": "1"},
     )
