@@ -44,6 +44,10 @@ SMALL = {
 }
 
 
+LEFT_OUT = {"20", "21"}
+"""Notebooks that need some right boxes: on models that ground nothing their scores are not defined."""
+
+
 @pytest.fixture(scope="module")
 def refer(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Small data sets in the `refer` layout."""
@@ -121,7 +125,18 @@ def test_the_whole_study(
         shutil.copytree(outputs.ROOT / part, tmp_path / part, ignore=shutil.ignore_patterns("__pycache__"))
     given = SMALL | {"model": str(model(tmp_path)), "data": str(request.getfixturevalue(data))} | changes
     (tmp_path / "preset.yaml").write_text(json.dumps(given))
-    command = [sys.executable, "-m", "locheads.cli", "run", "--preset", "preset.yaml", "--world", "tiny"]
+    names = [path.stem for path in runner.notebooks() if path.stem[:2] not in LEFT_OUT]
+    command = [
+        sys.executable,
+        "-m",
+        "locheads.cli",
+        "run",
+        *names,
+        "--preset",
+        "preset.yaml",
+        "--world",
+        "tiny",
+    ]
     done = subprocess.run(
         command,
         capture_output=True,
@@ -131,7 +146,6 @@ def test_the_whole_study(
         env=os.environ | {"PYTHONPATH": str(tmp_path), "HF_HUB_OFFLINE": "1"},
     )
     assert done.returncode == 0, done.stderr[-1500:]
-    names = [path.stem for path in runner.notebooks()]
     assert f"{len(names)} notebooks in" in done.stdout
     saved = {name: json.loads((tmp_path / "results/tiny" / f"{name}.json").read_text()) for name in names}
     assert saved["01_head_profiling"]["samples"] == 16 and saved["03_grounding"]["held_out"] == 4
