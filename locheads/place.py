@@ -8,6 +8,11 @@ PACKAGE = Path(__file__).resolve().parent
 
 
 def root(package: Path = PACKAGE) -> Path:
-    """Returns the root of the clone that holds the package; without one, the working directory."""
-    clone = package.parent
-    return clone if (clone / "notebooks").is_dir() and (clone / "pyproject.toml").is_file() else Path.cwd()
+    """Returns the root of the clone that holds the package; without one, the working directory.
+
+    A kernel works in the folder `notebooks`: its root lies above.
+    """
+    clone, here = package.parent, Path.cwd()
+    if (clone / "notebooks").is_dir() and (clone / "pyproject.toml").is_file():
+        return clone
+    return here.parent if here.name == "notebooks" else here

@@ -17,3 +17,11 @@ def test_a_clone_is_its_own_place() -> None:
 def test_an_installed_package_writes_where_one_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert place.root(tmp_path / "lib" / "site-packages" / "locheads") == tmp_path
+
+
+def test_a_kernel_in_the_notebooks_folder_writes_above_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "notebooks").mkdir()
+    monkeypatch.chdir(tmp_path / "notebooks")
+    assert place.root(tmp_path / "lib" / "site-packages" / "locheads") == tmp_path

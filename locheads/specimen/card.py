@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -24,19 +24,24 @@ HELD_OUT = 1_003
 BATCH = 20
 
 
-def held_out_answers(lvlm: Lvlm, scenes: int = 600, seed: int = 0) -> pd.DataFrame:
+def held_out_answers(
+    lvlm: Lvlm, scenes: int = 600, seed: int = 0, styles: Sequence[str] = STYLES[:2]
+) -> pd.DataFrame:
     """The first word of the answer to one expression about each scene, never trained on.
 
     Args:
-        lvlm: The model; expressions are of the styles of RefCOCO and RefCOCO+.
+        lvlm: The model.
         scenes: How many; scene `i` is drawn from the seed `(HELD_OUT, seed, i)`.
         seed: Of scenes and expressions.
+        styles: Of the expressions, equally often; by default those of RefCOCO and RefCOCO+.
 
     Returns:
         One row a scene: `asked` (an attribute or "place"), `telling` (whether the scene's objects differ in
         it, so that the answer has to be looked up), `right`.
     """
-    table = pd.DataFrame([_question(np.random.default_rng([HELD_OUT, seed, i])) for i in range(scenes)])
+    table = pd.DataFrame(
+        [_question(np.random.default_rng([HELD_OUT, seed, i]), styles) for i in range(scenes)]
+    )
     said: list[str] = []
     for start in range(0, scenes, BATCH):
         some = table.iloc[start : start + BATCH]
@@ -44,12 +49,12 @@ def held_out_answers(lvlm: Lvlm, scenes: int = 600, seed: int = 0) -> pd.DataFra
     return table[["asked", "telling"]].assign(right=table["answer"] == said)
 
 
-def _question(rng: np.random.Generator) -> dict[str, object]:
+def _question(rng: np.random.Generator, styles: Sequence[str]) -> dict[str, object]:
     scene = draw_scene(rng)
     expression = None
     while expression is None:
         index = int(rng.integers(len(scene.things)))
-        expression = refer(scene, index, STYLES[rng.integers(2)], rng)
+        expression = refer(scene, index, styles[rng.integers(len(styles))], rng)
     left_open = [name for name in ATTRIBUTES if name not in expression.given]
     return {
         "image": Image.fromarray(scene.image),

@@ -114,6 +114,7 @@ def train(
     device: str = "cpu",
     warm_up: int = 200,
     save_every: int = 100,
+    watch: Callable[[int], None] | None = None,
 ) -> list[dict[str, float]]:
     """Minimise a loss with AdamW, warm-up and cosine decay; resume from `checkpoint`.
 
@@ -127,6 +128,8 @@ def train(
         device: Where the batches go.
         warm_up: Steps until the learning rate has its peak.
         save_every: Steps between two checkpoints; the curve has one entry for each.
+        watch: Called with the number of steps done, before the first and after each; after resuming, again for
+            the steps since the checkpoint.
 
     Returns:
         Figures averaged over `save_every` steps each: the training curve.
@@ -138,11 +141,15 @@ def train(
     loader = DataLoader(batches, None, sampler=range(start, steps), num_workers=1, prefetch_factor=4)
     recent: list[dict[str, float]] = []
     bar = tqdm(loader, checkpoint.stem, initial=start, total=steps, mininterval=10)
+    if watch and not start:
+        watch(0)
     for step, batch in enumerate(bar, start):
         torch.manual_seed(seed * 1_000_003 + step)
         loss, figures = loss_of({name: tensor.to(device) for name, tensor in batch.items()})
         _descend(optimizer, learners, loss, rate * _schedule(step, steps, warm_up))
         recent.append({"loss": loss.item(), **figures})
+        if watch:
+            watch(step + 1)
         if (step + 1) % save_every == 0 or step + 1 == steps:
             curve.append({"step": float(step + 1), **_means(recent)})
             recent = []

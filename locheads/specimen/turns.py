@@ -7,6 +7,8 @@ first, which makes it the very sequence that is met at inference.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -15,7 +17,7 @@ from transformers import PreTrainedTokenizerFast
 
 from locheads.data.scenes.scenes import Scene
 from locheads.model.prompts import SPECIMEN_SYSTEM
-from locheads.specimen.jobs import turn_of
+from locheads.specimen.jobs import Turn, turn_of
 from locheads.specimen.tower import VISION, patch_count
 from locheads.specimen.training import Batch, ScenePool
 from locheads.specimen.vocabulary import make_tokenizer
@@ -74,6 +76,12 @@ SYSTEM_SHOWN = 0.85
 """Share of pictures before which the system sentence stands."""
 
 
+class DrawTurn(Protocol):
+    """Draws a turn about a scene, or about another that is not shown; None where it finds none."""
+
+    def __call__(self, scene: Scene, other: Scene, *, rng: np.random.Generator) -> Turn | None: ...
+
+
 @dataclass(frozen=True)
 class Turns:
     """Packed turns of one picture, arrays of one length."""
@@ -93,8 +101,7 @@ def pack_turns(
     scene: Scene,
     other: Scene,
     tokenizer: PreTrainedTokenizerFast,
-    shares: tuple[float, ...],
-    jobs: tuple[float, ...],
+    draw: DrawTurn,
     rng: np.random.Generator,
     length: int = TEXT,
 ) -> Turns:
@@ -102,7 +109,7 @@ def pack_turns(
     rows: list[tuple[int, ...]] = []
     number = 0
     for _ in range(length):
-        turn = turn_of(scene, other, shares, jobs, rng)
+        turn = draw(scene, other, rng=rng)
         if turn is None:
             continue
         question, reply = (tokenizer.convert_tokens_to_ids(t.split()) for t in (turn.question, turn.reply))
@@ -131,6 +138,10 @@ class Conversations(Dataset):
     def __len__(self) -> int:
         return self.steps
 
+    def draw(self, early: bool) -> DrawTurn:
+        """Return what draws a turn while scenes are easy, or after."""
+        return partial(turn_of, shares=EARLY if early else self.course.styles, jobs=self.course.jobs)
+
     def __getitem__(self, step: int) -> Batch:
         rng = np.random.default_rng([self.seed, step])
         progress = step / self.steps
@@ -139,8 +150,7 @@ class Conversations(Dataset):
         scenes = np.sort(rng.choice(len(chance), count, replace=False, p=chance))
         kept = PATCHES if whole else KEPT
         seen = np.sort([rng.permutation(PATCHES)[:kept] for _ in scenes], axis=1)
-        shares = EARLY if early else self.course.styles
-        turns = _turns(self.pool, scenes, self.tokenizer, shares, self.course.jobs, rng, TEXT)
+        turns = _turns(self.pool, scenes, self.tokenizer, self.draw(early), rng, TEXT)
         features = np.stack([self.features[i][patches] for i, patches in zip(scenes, seen, strict=True)])
         depth = min(1.0, progress / self.course.deep) if self.course.deep else 1.0
         return {
@@ -167,8 +177,8 @@ class WholeConversations(Dataset):
     def __getitem__(self, step: int) -> Batch:
         rng = np.random.default_rng([self.seed, step])
         scenes = np.sort(rng.choice(len(self.pool.things), self.count, replace=False))
-        shares, jobs = self.course.styles, self.course.jobs
-        turns = _turns(self.pool, scenes, self.tokenizer, shares, jobs, rng, TOGETHER_TEXT)
+        draw = partial(turn_of, shares=self.course.styles, jobs=self.course.jobs)
+        turns = _turns(self.pool, scenes, self.tokenizer, draw, rng, TOGETHER_TEXT)
         system = _system(self.count, self.tokenizer, rng)
         return {"pixels": self.pool.pixels(scenes), "depth": torch.tensor(1.0), **system, **_stacked(turns)}
 
@@ -177,8 +187,7 @@ def _turns(
     pool: ScenePool,
     scenes: np.ndarray,
     tokenizer: PreTrainedTokenizerFast,
-    shares: tuple[float, ...],
-    jobs: tuple[float, ...],
+    draw: DrawTurn,
     rng: np.random.Generator,
     length: int,
 ) -> list[Turns]:
@@ -188,8 +197,7 @@ def _turns(
             pool.scene(i),
             pool.scene(int(rng.integers(len(pool.things)))),
             tokenizer,
-            shares,
-            jobs,
+            draw,
             rng,
             length,
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import CLIPImageProcessorPil, LlavaProcessor, PreTrainedTokenizerFast
 
@@ -24,9 +26,9 @@ def words() -> list[str]:
     return sorted({word for phrase in phrases for word in phrase.split()})
 
 
-def make_tokenizer() -> PreTrainedTokenizerFast:
-    """A word-level tokenizer that begins every text with `<s>`."""
-    vocabulary = {word: i for i, word in enumerate([*SPECIAL, *words()])}
+def make_tokenizer(more: Sequence[str] = ()) -> PreTrainedTokenizerFast:
+    """A word-level tokenizer that begins every text with `<s>`; `more` words follow those of `words`."""
+    vocabulary = {word: i for i, word in enumerate([*SPECIAL, *words(), *more])}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Punctuation()]
@@ -44,7 +46,7 @@ def make_tokenizer() -> PreTrainedTokenizerFast:
     )
 
 
-def make_processor(image_side: int, patch: int) -> LlavaProcessor:
+def make_processor(image_side: int, patch: int, more: Sequence[str] = ()) -> LlavaProcessor:
     """The processor of the specimen: the picture stretched to a square, CLIP's normalisation."""
     return LlavaProcessor(
         image_processor=CLIPImageProcessorPil(
@@ -52,7 +54,7 @@ def make_processor(image_side: int, patch: int) -> LlavaProcessor:
             crop_size={"height": image_side, "width": image_side},
             do_center_crop=False,
         ),
-        tokenizer=make_tokenizer(),
+        tokenizer=make_tokenizer(more),
         patch_size=patch,
         vision_feature_select_strategy="default",
         num_additional_image_tokens=1,

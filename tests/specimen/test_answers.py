@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -12,6 +14,7 @@ from locheads.data.scenes.expressions import STYLES
 from locheads.data.scenes.scenes import Scene, draw_scene
 from locheads.model.prompts import SPECIMEN_SYSTEM
 from locheads.specimen.answers import LAYERS, answer_logits, deepened, make_model, turn_mask
+from locheads.specimen.jobs import turn_of
 from locheads.specimen.tower import VISION
 from locheads.specimen.training import ScenePool
 from locheads.specimen.turns import CROWDED, PATCHES, Conversations, Turns, pack_turns
@@ -34,7 +37,9 @@ def model() -> LlavaForConditionalGeneration:
 @pytest.fixture(scope="module")
 def turns(scene: Scene) -> Turns:
     other = draw_scene(np.random.default_rng(6))
-    return pack_turns(scene, other, make_tokenizer(), EVEN, ASK, np.random.default_rng(1))
+    return pack_turns(
+        scene, other, make_tokenizer(), partial(turn_of, shares=EVEN, jobs=ASK), np.random.default_rng(1)
+    )
 
 
 def test_turns_are_numbered_from_their_own_start(turns: Turns) -> None:
@@ -97,7 +102,13 @@ def test_a_packed_turn_is_the_sequence_of_inference(
 
 def test_styles_have_their_shares(scene: Scene) -> None:
     appearance = (0.0, 1.0, 0.0, 0.0)
-    only = pack_turns(scene, scene, make_tokenizer(), appearance, ASK, np.random.default_rng(2))
+    only = pack_turns(
+        scene,
+        scene,
+        make_tokenizer(),
+        partial(turn_of, shares=appearance, jobs=ASK),
+        np.random.default_rng(2),
+    )
     places = make_tokenizer().convert_tokens_to_ids(["left", "right", "top", "bottom"])
     first = [only.tokens[only.turn == n][0] for n in range(only.turn.max() + 1)]
     assert not set(first) & set(places) and len(STYLES) == 4
