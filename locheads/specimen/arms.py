@@ -1,9 +1,9 @@
 """Decoders that learn the same scenes from different answers: what makes localization heads, and when.
 
-All arms read the same expressions, which name an object by its looks alone, and say what these leave open of colour,
-shape, texture and size. What follows tells them apart: nothing, the object's place in two words, or its
-box in four numbers. The decoder is the narrow specimen's before the sink and learns from nothing; the tower is the
-shipped one, frozen. A run writes what the paper measures at some steps, never its weights:
+All arms read the same expressions, which name an object by its looks alone, and say what these leave open of
+colour, shape, texture and size. What follows tells them apart: nothing, the object's place in two words, or
+its box in four numbers. The decoder is the narrow specimen's before the sink and learns from nothing; the
+tower is the shipped one, frozen. A run writes what the paper measures at some steps, never its weights:
 `locheads train arms` makes all runs that are missing from `records/arms`.
 """
 
@@ -48,7 +48,7 @@ MEASURED_AT = (0, 20, 60, 120, 250, 400, 600, 900, 1_200, STEPS)
 STYLE = "refcoco+"
 """The one style of expressions: looks, and no word of place."""
 SAMPLES, ASKED = 120, 200
-"""Training expressions that heads are chosen on and as many of val that they are judged on; answers judged."""
+"""Training expressions that heads are chosen on, and as many of val that they are judged on; questions."""
 BINS = 24
 """Steps of a coordinate: patches of the grid."""
 COORDINATES = tuple(str(i) for i in range(BINS + 1))
@@ -147,9 +147,9 @@ def measured(lvlm: Lvlm, finished: bool = False) -> dict[str, np.ndarray]:
 
     Returns:
         By head, `layer × head`: `attention_sum` and `spatial_entropy` (mean of the finite ones) and
-        `frequency` on training expressions, `iou` on those of val. By expression of val: `box_iou` of three heads
-        and of the best training head, `image`, and `said`, the answers, if finished. `answers`: by question
-        with a first word that has to be looked up, whether it was right.
+        `frequency` on training expressions, `iou` on those of val. By expression of val: `box_iou` of three
+        heads and `box_iou_best` of the training expressions' best head, `image`, and `said`, the answers, if
+        finished. `answers`: by question whose first answer word has to be looked up, whether it was right.
     """
     train_on, judged_on = (
         read_samples("specimen", STYLE, one, limit=SAMPLES, seed=0) for one in ("train", "val")

@@ -128,8 +128,8 @@ def train(
         device: Where the batches go.
         warm_up: Steps until the learning rate has its peak.
         save_every: Steps between two checkpoints; the curve has one entry for each.
-        watch: Called with the number of steps done, before the first and after each; after resuming, again for
-            the steps since the checkpoint.
+        watch: Called with the number of steps done, before the first and after each; after resuming,
+            again for the steps since the checkpoint.
 
     Returns:
         Figures averaged over `save_every` steps each: the training curve.

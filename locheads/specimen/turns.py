@@ -77,9 +77,10 @@ SYSTEM_SHOWN = 0.85
 
 
 class DrawTurn(Protocol):
-    """Draws a turn about a scene, or about another that is not shown; None where it finds none."""
+    """What draws a turn about a scene."""
 
-    def __call__(self, scene: Scene, other: Scene, *, rng: np.random.Generator) -> Turn | None: ...
+    def __call__(self, scene: Scene, other: Scene, *, rng: np.random.Generator) -> Turn | None:
+        """Draws a turn about a scene, or about another that is not shown; None where it finds none."""
 
 
 @dataclass(frozen=True)

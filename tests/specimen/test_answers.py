@@ -37,9 +37,8 @@ def model() -> LlavaForConditionalGeneration:
 @pytest.fixture(scope="module")
 def turns(scene: Scene) -> Turns:
     other = draw_scene(np.random.default_rng(6))
-    return pack_turns(
-        scene, other, make_tokenizer(), partial(turn_of, shares=EVEN, jobs=ASK), np.random.default_rng(1)
-    )
+    draw = partial(turn_of, shares=EVEN, jobs=ASK)
+    return pack_turns(scene, other, make_tokenizer(), draw, np.random.default_rng(1))
 
 
 def test_turns_are_numbered_from_their_own_start(turns: Turns) -> None:
@@ -101,14 +100,8 @@ def test_a_packed_turn_is_the_sequence_of_inference(
 
 
 def test_styles_have_their_shares(scene: Scene) -> None:
-    appearance = (0.0, 1.0, 0.0, 0.0)
-    only = pack_turns(
-        scene,
-        scene,
-        make_tokenizer(),
-        partial(turn_of, shares=appearance, jobs=ASK),
-        np.random.default_rng(2),
-    )
+    draw = partial(turn_of, shares=(0.0, 1.0, 0.0, 0.0), jobs=ASK)
+    only = pack_turns(scene, scene, make_tokenizer(), draw, np.random.default_rng(2))
     places = make_tokenizer().convert_tokens_to_ids(["left", "right", "top", "bottom"])
     first = [only.tokens[only.turn == n][0] for n in range(only.turn.max() + 1)]
     assert not set(first) & set(places) and len(STYLES) == 4
