@@ -89,8 +89,8 @@ def arm_turn(arm: str, scene: Scene, other: Scene, *, rng: np.random.Generator) 
 class ArmConversations(Conversations):
     """The same expressions, scenes and patches for every arm; the answers are the arm's."""
 
-    def __init__(self, arm: str, *arguments: Any) -> None:
-        super().__init__(*arguments, COURSE)
+    def __init__(self, arm: str, pool: ScenePool, features: np.ndarray, steps: int, seed: int) -> None:
+        super().__init__(pool, features, steps, seed, COURSE)
         self.arm, self.tokenizer = arm, make_tokenizer(COORDINATES)
 
     def draw(self, early: bool) -> DrawTurn:
@@ -185,6 +185,8 @@ def _box_ious(lvlm: Lvlm, maps: np.ndarray, samples: list[Sample], heads: Any) -
 def write(file: Path, found: dict[str, np.ndarray]) -> None:
     """Write the records of one step, in single precision."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    small = {name: a.astype(np.float32) if a.dtype == np.float64 else a for name, a in found.items()}
+    small: dict[str, Any] = {
+        name: a.astype(np.float32) if a.dtype == np.float64 else a for name, a in found.items()
+    }
     with replacing(file) as part, part.open("wb") as stream:
         np.savez_compressed(stream, **small)

@@ -6,9 +6,9 @@ first, which makes it the very sequence that is met at inference.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -76,11 +76,8 @@ SYSTEM_SHOWN = 0.85
 """Share of pictures before which the system sentence stands."""
 
 
-class DrawTurn(Protocol):
-    """What draws a turn about a scene."""
-
-    def __call__(self, scene: Scene, other: Scene, *, rng: np.random.Generator) -> Turn | None:
-        """Draws a turn about a scene, or about another that is not shown; None where it finds none."""
+DrawTurn = Callable[..., Turn | None]
+"""Draws a turn: `draw(scene, other, rng=rng)`, as `turn_of`; None where it finds none."""
 
 
 @dataclass(frozen=True)
