@@ -54,7 +54,7 @@ def _question(rng: np.random.Generator, styles: Sequence[str]) -> dict[str, obje
     expression = None
     while expression is None:
         index = int(rng.integers(len(scene.things)))
-        expression = refer(scene, index, styles[rng.integers(len(styles))], rng)
+        expression = refer(scene, index, styles[int(rng.integers(len(styles)))], rng)
     left_open = [name for name in ATTRIBUTES if name not in expression.given]
     return {
         "image": Image.fromarray(scene.image),
