@@ -47,7 +47,7 @@ MEASURED_AT = (0, 20, 60, 120, 250, 400, 600, 900, 1_200, STEPS)
 """Steps after which a run is measured, about log-spaced."""
 STYLE = "refcoco+"
 """The one style of expressions: looks, and no word of place."""
-SAMPLES, ASKED = 120, 200
+SAMPLES, ASKED = 120, 300
 """Training expressions that heads are chosen on, and as many of val that they are judged on; questions."""
 BINS = 24
 """Steps of a coordinate: patches of the grid."""
