@@ -43,11 +43,11 @@ from locheads.specimen.turns import NARROW, Conversations, DrawTurn
 from locheads.specimen.vocabulary import STOP, make_processor, make_tokenizer
 
 SCENES, STEPS, SEEDS = 4_000, 1_500, (0, 1, 2)
-MEASURED_AT = (0, 20, 60, 120, 250, 400, 600, 900, 1_200, STEPS)
-"""Steps after which a run is measured, about log-spaced."""
+MEASURED_AT = (0, 30, 100, 250, 500, 800, 1_100, STEPS)
+"""Steps after which a run of `places` is measured, about log-spaced; the other arms are at the end."""
 STYLE = "refcoco+"
 """The one style of expressions: looks, and no word of place."""
-SAMPLES, ASKED = 120, 300
+SAMPLES, ASKED = 80, 300
 """Training expressions that heads are chosen on, and as many of val that they are judged on; questions."""
 BINS = 24
 """Steps of a coordinate: patches of the grid."""
@@ -119,7 +119,7 @@ def run_arm(arm: str, seed: int, work: Path, records: Path = RECORDS) -> None:
 
     def watch(step: int) -> None:
         file = records / f"{arm}-{seed}-{step:05}.npz"
-        if step in MEASURED_AT and not file.exists():
+        if step in (MEASURED_AT if arm == "places" else (STEPS,)) and not file.exists():
             write(file, measured(reloaded(model), step == STEPS))
 
     loss = partial(answers.answer_loss, model)
