@@ -146,8 +146,8 @@ def measured(lvlm: Lvlm, finished: bool = False) -> dict[str, np.ndarray]:
         finished: Whether to keep its whole answers as well.
 
     Returns:
-        By head, `layer × head`: `attention_sum` and `spatial_entropy` (mean of the finite ones) and
-        `frequency` on training expressions, `iou` on those of val. By expression of val: `box_iou` of three
+        By head, `layer × head`: `attention_sum`, `spatial_entropy` (mean of the finite ones), `frequency` and
+        `iou_train` on training expressions, `iou` on those of val. By expression of val: `box_iou` of three
         heads and `box_iou_best` of the training expressions' best head, `image`, and `said`, the answers, if
         finished. `answers`: by question whose first answer word has to be looked up, whether it was right.
     """
@@ -165,6 +165,7 @@ def measured(lvlm: Lvlm, finished: bool = False) -> dict[str, np.ndarray]:
         "spatial_entropy": entropies,
         "frequency": selection.frequency,
         "threshold": np.array(selection.threshold.value),
+        "iou_train": profiled["iou"].mean(0),
         "iou": other["iou"].mean(0),
         "box_iou": _box_ious(lvlm, other["maps"], judged_on, selection.heads),
         "box_iou_best": _box_ious(lvlm, other["maps"], judged_on, [tuple(map(int, best))]),
