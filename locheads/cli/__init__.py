@@ -18,7 +18,7 @@ from typer.exceptions import TyperException
 from locheads import __version__
 from locheads.cli.data import data, manifest, profile
 from locheads.cli.explore import explore
-from locheads.cli.models import ground, merge_delta, train_specimen
+from locheads.cli.models import ground, merge_delta, train_arms, train_specimen
 from locheads.cli.notebooks import results, run, sweep
 from locheads.cli.submissions import compare, merge_shards, submit, verify
 from locheads.errors import LocheadsError
@@ -61,6 +61,7 @@ COMMANDS = (run, sweep, ground, explore, profile, data, manifest, merge_delta, r
 for command in COMMANDS:
     app.command()(command)
 train_app.command("specimen")(train_specimen)
+train_app.command("arms")(train_arms)
 
 
 FAULT = "This is a fault of locheads: report it with these lines, the command and `locheads --version`."

@@ -82,6 +82,19 @@ class Part(StrEnum):
     segmenter = "segmenter"
 
 
+def train_arms() -> None:
+    """Train the decoders of notebooks 17 and 18 whose records are missing; weights are not kept.
+
+    Nine runs of about a quarter of an hour each on one core. Training is checkpointed: an interrupted call is
+    resumed by the next. To make all again, remove locheads/specimen/records/arms.
+    """
+    from locheads.specimen.arms import missing, run_arm
+    from locheads.specimen.recipe import WORK
+
+    for arm, seed in missing():
+        run_arm(arm, seed, WORK / "arms")
+
+
 def train_specimen(
     part: Annotated[Part | None, typer.Option(help="One part only. Default: all, in order.")] = None,
 ) -> None:

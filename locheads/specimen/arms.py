@@ -41,19 +41,17 @@ from locheads.specimen.tower import VISION
 from locheads.specimen.training import ScenePool, make_pool, train
 from locheads.specimen.turns import NARROW, Conversations, DrawTurn
 from locheads.specimen.vocabulary import STOP, make_processor, make_tokenizer
+from locheads.studies.arms import BINS, RECORDS, STEPS
 
-SCENES, STEPS, SEEDS = 4_000, 1_500, (0, 1, 2)
+SCENES, SEEDS = 4_000, (0, 1, 2)
 MEASURED_AT = (0, 30, 100, 250, 500, 800, 1_100, STEPS)
 """Steps after which a run of `places` is measured, about log-spaced; the other arms are at the end."""
 STYLE = "refcoco+"
 """The one style of expressions: looks, and no word of place."""
 SAMPLES, ASKED = 80, 300
 """Training expressions that heads are chosen on, and as many of val that they are judged on; questions."""
-BINS = 24
-"""Steps of a coordinate: patches of the grid."""
 COORDINATES = tuple(str(i) for i in range(BINS + 1))
 COURSE = replace(NARROW, easy=0.0, whole=0.93, styles=(0.0, 1.0, 0.0, 0.0))
-RECORDS = Path(__file__).with_name("records") / "arms"
 WIDTH, HEADS = 96, 6
 
 
@@ -126,6 +124,12 @@ def run_arm(arm: str, seed: int, work: Path, records: Path = RECORDS) -> None:
     train(learners, batches, loss, COURSE.rate, work / f"{arm}-{seed}.ckpt", seed, watch=watch)
 
 
+def missing(records: Path = RECORDS) -> list[tuple[str, int]]:
+    """Return arm and seed of the runs whose last record is not there, seed by seed."""
+    runs = [(arm, seed) for seed in SEEDS for arm in ARMS]
+    return [(arm, seed) for arm, seed in runs if not (records / f"{arm}-{seed}-{STEPS:05}.npz").exists()]
+
+
 def _features(pool: ScenePool, model: LlavaForConditionalGeneration, work: Path) -> np.ndarray:
     return answers.frozen_features(pool, model.model.vision_tower, work / "features.npy")
 
@@ -167,8 +171,8 @@ def measured(lvlm: Lvlm, finished: bool = False) -> dict[str, np.ndarray]:
         "threshold": np.array(selection.threshold.value),
         "iou_train": profiled["iou"].mean(0),
         "iou": other["iou"].mean(0),
-        "box_iou": _box_ious(lvlm, other["maps"], judged_on, selection.heads),
-        "box_iou_best": _box_ious(lvlm, other["maps"], judged_on, [tuple(map(int, best))]),
+        "box_iou": box_ious(lvlm, other["maps"], judged_on, selection.heads),
+        "box_iou_best": box_ious(lvlm, other["maps"], judged_on, [tuple(map(int, best))]),
         "image": np.array([sample.image_id for sample in judged_on]),
         "answers": telling["right"].to_numpy(),
     }
@@ -177,7 +181,8 @@ def measured(lvlm: Lvlm, finished: bool = False) -> dict[str, np.ndarray]:
     return found
 
 
-def _box_ious(lvlm: Lvlm, maps: np.ndarray, samples: list[Sample], heads: Any) -> np.ndarray:
+def box_ious(lvlm: Lvlm, maps: np.ndarray, samples: list[Sample], heads: Any) -> np.ndarray:
+    """Return the IoU of the heads' box with the true one, by sample; `maps` are of all heads."""
     variant = Variant(tuple(heads))
     boxes = [variant.ground(one, lvlm.window(s.size), 0).box for one, s in zip(maps, samples, strict=True)]
     return box_iou(np.stack(boxes), np.array([s.box for s in samples], float))

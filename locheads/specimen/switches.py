@@ -23,13 +23,12 @@ from transformers import AutoTokenizer, LlavaForConditionalGeneration
 from locheads.data import read_samples
 from locheads.data.samples import Sample
 from locheads.data.scenes import scenes
-from locheads.evaluation.evaluate import Variant
-from locheads.evaluation.metrics import box_iou
 from locheads.method.selection import candidates, select_heads, top_heads
 from locheads.model.loading import load_lvlm
 from locheads.model.lvlm import Lvlm
 from locheads.profiling.profile import judged
 from locheads.specimen import answers
+from locheads.specimen.arms import box_ious
 from locheads.specimen.card import held_out_answers
 from locheads.specimen.sink import STRENGTH, dig, rest, widened
 from locheads.specimen.tower import VISION
@@ -161,9 +160,7 @@ def _judged(lvlm: Lvlm, chosen_on: list[Sample], judged_on: list[Sample]) -> dic
 
 
 def _accuracy(lvlm: Lvlm, maps: np.ndarray, samples: list[Sample], heads: Any) -> float:
-    variant = Variant(tuple(heads))
-    boxes = [variant.ground(one, lvlm.window(s.size), 0).box for one, s in zip(maps, samples, strict=True)]
-    return float((box_iou(np.stack(boxes), np.array([s.box for s in samples], float)) >= 0.5).mean())
+    return float((box_ious(lvlm, maps, samples, heads) >= 0.5).mean())
 
 
 def main(model: Path, work: Path) -> pd.DataFrame:
