@@ -36,7 +36,7 @@ from locheads.model.shipped import SPECIMENS
 from locheads.profiling.profile import judged
 from locheads.specimen import answers
 from locheads.specimen.card import held_out_answers
-from locheads.specimen.jobs import Turn, asked_of
+from locheads.specimen.jobs import Turn, asked_of, reads
 from locheads.specimen.tower import VISION
 from locheads.specimen.training import ScenePool, make_pool, train
 from locheads.specimen.turns import NARROW, Conversations, DrawTurn
@@ -69,10 +69,12 @@ ARMS: dict[str, Callable[[Thing], str]] = {
     "boxes": box_words,
 }
 """What an answer says of the object's place."""
+TEXT_FIRST, TEXT_STEPS = "text", 500
+"""An arm that answers as `places`, and before the first picture that helps it has read texts for some steps."""
 
 
 def arm_turn(arm: str, scene: Scene, other: Scene, *, rng: np.random.Generator) -> Turn | None:
-    """Draw an expression of looks, in most cases with a period, and the answer that an arm gives."""
+    """Draw an expression of looks, in most cases with a period, and the answer that one of `ARMS` gives."""
     index = int(rng.integers(len(scene.things)))
     expression = refer(scene, index, STYLE, rng)
     stop = f" {STOP}" * bool(rng.random() < 0.85)
@@ -89,44 +91,62 @@ class ArmConversations(Conversations):
 
     def __init__(self, arm: str, pool: ScenePool, features: np.ndarray, steps: int, seed: int) -> None:
         super().__init__(pool, features, steps, seed, COURSE)
-        self.arm, self.tokenizer = arm, make_tokenizer(COORDINATES)
+        self.arm, self.tokenizer = "places" if arm == TEXT_FIRST else arm, make_tokenizer(COORDINATES)
 
     def draw(self, early: bool) -> DrawTurn:
         """Return what draws a turn."""
         return partial(arm_turn, self.arm)
 
 
+class Texts(ArmConversations):
+    """Texts about scenes that are not shown, and questions on them: the pictures beside them do not help."""
+
+    def draw(self, early: bool) -> DrawTurn:
+        """Return what draws a turn."""
+        return lambda scene, other, rng: reads(other, rng)
+
+
 def run_arm(arm: str, seed: int, work: Path, records: Path = RECORDS) -> None:
     """Train one arm from one seed, or resume it, and write its records.
 
     Args:
-        arm: One of `ARMS`.
+        arm: One of `ARMS`, or `TEXT_FIRST`.
         seed: Of the initial weights, the turns and the patches seen.
         work: Folder of scenes, features and checkpoints.
         records: Folder of the records, a file for each step measured.
     """
-    torch.manual_seed(seed)
-    model = answers.make_model(make_tokenizer(COORDINATES), WIDTH, HEADS)
-    shipped = LlavaForConditionalGeneration.from_pretrained(SPECIMENS["specimen"], dtype=torch.float32)
-    model.model.vision_tower.load_state_dict(shipped.model.vision_tower.state_dict())
+    model = untrained(seed)
     pool = make_pool(work, SCENES, VISION.image_size, seed=3)
-    batches = ArmConversations(arm, pool, _features(pool, model, work), STEPS, seed)
+    features = _features(pool, model, work)
     model.model.vision_tower.requires_grad_(False)
     learners = nn.ModuleList([model.model.multi_modal_projector, model.model.language_model, model.lm_head])
     model.model.language_model.compile(dynamic=False)
 
     def watch(step: int) -> None:
         file = records / f"{arm}-{seed}-{step:05}.npz"
-        if step in (MEASURED_AT if arm == "places" else (STEPS,)) and not file.exists():
+        if step in (MEASURED_AT if arm in ("places", TEXT_FIRST) else (STEPS,)) and not file.exists():
             write(file, measured(reloaded(model), step == STEPS))
 
-    loss = partial(answers.answer_loss, model)
-    train(learners, batches, loss, COURSE.rate, work / f"{arm}-{seed}.ckpt", seed, watch=watch)
+    learn, loss = partial(train, learners, rate=COURSE.rate, seed=seed), partial(answers.answer_loss, model)
+    if arm == TEXT_FIRST:
+        texts = Texts(arm, pool, features, TEXT_STEPS, seed)
+        learn(texts, loss, checkpoint=work / f"{arm}-{seed}-texts.ckpt")
+    batches = ArmConversations(arm, pool, features, STEPS, seed)
+    learn(batches, loss, checkpoint=work / f"{arm}-{seed}.ckpt", watch=watch)
+
+
+def untrained(seed: int) -> LlavaForConditionalGeneration:
+    """Return the decoder that all arms of a seed begin with, on the shipped tower."""
+    torch.manual_seed(seed)
+    model = answers.make_model(make_tokenizer(COORDINATES), WIDTH, HEADS)
+    shipped = LlavaForConditionalGeneration.from_pretrained(SPECIMENS["specimen"], dtype=torch.float32)
+    model.model.vision_tower.load_state_dict(shipped.model.vision_tower.state_dict())
+    return model
 
 
 def missing(records: Path = RECORDS) -> list[tuple[str, int]]:
     """Return arm and seed of the runs whose last record is not there, seed by seed."""
-    runs = [(arm, seed) for seed in SEEDS for arm in ARMS]
+    runs = [*((arm, seed) for seed in SEEDS for arm in ARMS), (TEXT_FIRST, 0)]
     return [(arm, seed) for arm, seed in runs if not (records / f"{arm}-{seed}-{STEPS:05}.npz").exists()]
 
 

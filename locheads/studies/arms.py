@@ -28,8 +28,13 @@ EVER = 0.01
 """A head is ever chosen where it is in this share of the samples."""
 FEWEST = 4
 """Heads that a rank correlation needs at least."""
-IN_WORDS = {"words": "looks alone", "places": "looks and place", "boxes": "looks and box"}
-"""What the answers of an arm say."""
+IN_WORDS = {
+    "words": "looks alone",
+    "places": "looks and place",
+    "boxes": "looks and box",
+    "text": "text first",
+}
+"""What the answers of an arm say; the last says what `places` says, and has read texts before."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,6 +127,33 @@ def half_ways(rows: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
             for seed, some in by_seed
         }
     ).T.rename_axis("seed")
+
+
+def which_first(half: pd.DataFrame, one: str, other: str) -> str:
+    """Says in how many seeds one figure is half way before another, as a sentence.
+
+    Args:
+        half: From `half_ways`.
+        one: The figure that may come first.
+        other: That it may precede.
+    """
+    before = int((half[one] < half[other]).sum())
+    steps = [" ".join(f"{value:.0f}" for value in half[name]) for name in (one, other)]
+    return (
+        f"{one} is half way before {other} in {before} of {len(half)} seeds "
+        f"(after {steps[0]} steps against {steps[1]})"
+    )
+
+
+def likeness(records: Sequence[Measured], name: str = "iou") -> pd.DataFrame:
+    """Returns Spearman's ρ, over all heads, between a value at each step and the last, by step and seed."""
+    last = {one.seed: one for one in records if one.step == STEPS}
+    rows = [
+        (one.step, one.seed, spearmanr(one.found[name], last[one.seed].found[name], axis=None).statistic)
+        for one in records
+        if one.seed in last
+    ]
+    return pd.DataFrame(rows, columns=["step", "seed", "ρ"]).pivot(index="step", columns="seed", values="ρ")
 
 
 def own_ious(one: Measured, samples: Sequence[Sample]) -> Float[np.ndarray, " n"]:
