@@ -70,7 +70,7 @@ ARMS: dict[str, Callable[[Thing], str]] = {
 }
 """What an answer says of the object's place."""
 TEXT_FIRST, TEXT_STEPS = "text", 500
-"""An arm that answers as `places`, and before the first picture that helps it has read texts for some steps."""
+"""An arm that answers as `places`, and has read texts for some steps before the first picture that helps."""
 
 
 def arm_turn(arm: str, scene: Scene, other: Scene, *, rng: np.random.Generator) -> Turn | None:

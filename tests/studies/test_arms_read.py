@@ -64,7 +64,7 @@ def test_half_ways_by_seed() -> None:
 
 
 def sample(box: tuple[float, float, float, float]) -> Sample:
-    return Sample("1", Path("1.png"), "1", "ring.", (240, 240), box)
+    return Sample("1", Path("1.png"), "1", "ring.", (240, 240), tuple(map(float, box)))
 
 
 def test_a_stated_box_counts_patches_and_two_words_name_a_region() -> None:
