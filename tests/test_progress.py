@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import io
 import sys
+from pathlib import Path
 
 import pytest
 
 from locheads.progress import HEADLESS, progress
+from locheads.run.relay import newest
 
 
 @pytest.fixture(autouse=True)
@@ -42,10 +44,13 @@ def test_in_a_notebook_the_bar_goes_to_stdout(monkeypatch: pytest.MonkeyPatch) -
     assert stderr.getvalue() == ""
 
 
-def test_the_runner_shows_its_own_bar(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+def test_for_the_runner_a_bar_is_drawn_into_its_file(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setenv(HEADLESS, "1")
-    with progress(8, "heads") as bar:
-        bar.update(8)
+    monkeypatch.setenv(HEADLESS, str(tmp_path / "bar"))
+    with progress(8, "heads", 2) as bar:
+        bar.update(2)
+        bar.refresh()
+        assert newest(tmp_path / "bar").startswith("heads:  50%") and "4/8 [" in newest(tmp_path / "bar")
+    assert newest(tmp_path / "bar") == ""
     assert capsys.readouterr() == ("", "")

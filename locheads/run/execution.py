@@ -21,7 +21,9 @@ from locheads.files import replacing
 from locheads.progress import HEADLESS
 from locheads.run.leftovers import own_folder
 from locheads.run.recorded import CHECKED
+from locheads.run.relay import relayed
 
+BARS = "progress"
 INLINE = "module://matplotlib_inline.backend_inline"
 """The backend that puts figures into notebooks."""
 
@@ -70,8 +72,7 @@ def execute(notebook: Path | str, executed: Path | str, parameters: dict[str, An
             Or the disk is full.
     """
     notebook, failure = Path(notebook), None
-    os.environ[HEADLESS] = "1"
-    with replacing(executed) as partial, _kernel_environment():
+    with replacing(executed) as partial, _kernel_environment() as folder, relayed(folder / BARS):
         try:
             _papermill(notebook, partial, parameters)
         except PapermillExecutionError as error:
@@ -83,14 +84,18 @@ def execute(notebook: Path | str, executed: Path | str, parameters: dict[str, An
 
 
 @contextmanager
-def _kernel_environment() -> Iterator[None]:
-    """Marks kernels as checked, with nothing of the user's: no start-up files, no backend of figures."""
+def _kernel_environment() -> Iterator[Path]:
+    """Marks kernels as checked, with nothing of the user's: no start-up files, no backend of figures.
+
+    Yields:
+        The folder that is theirs, where the file `BARS` has their progress.
+    """
     with own_folder() as empty:
-        wanted = {CHECKED: "1", "IPYTHONDIR": str(empty), "MPLBACKEND": INLINE}
+        wanted = {CHECKED: "1", "IPYTHONDIR": str(empty), "MPLBACKEND": INLINE, HEADLESS: str(empty / BARS)}
         before = {name: os.environ.get(name) for name in wanted}
         os.environ.update(wanted)
         try:
-            yield
+            yield empty
         finally:
             for name, value in before.items():
                 os.environ.pop(name) if value is None else os.environ.update({name: value})

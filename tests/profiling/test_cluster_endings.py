@@ -26,7 +26,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
     started: list[subprocess.Popen[str]] = []
 
     def call(*arguments: str, errors: int = subprocess.DEVNULL) -> subprocess.Popen[str]:
-        variables = {**os.environ, "OMP_NUM_THREADS": "1", "LOCHEADS_HEADLESS": "1"}
+        variables = {**os.environ, "OMP_NUM_THREADS": "1", "LOCHEADS_HEADLESS": os.devnull}
         variables["PYTHONPATH"] = str(Path(__file__).resolve().parents[2])
         started.append(
             subprocess.Popen(

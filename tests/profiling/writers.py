@@ -61,7 +61,7 @@ class Bench:
     def __init__(self, root: Path) -> None:
         torch.set_num_threads(1)
         profiling.PART, profiling.capture_each = 2, stand_in  # type: ignore[assignment]
-        os.environ["LOCHEADS_HEADLESS"] = "1"
+        os.environ["LOCHEADS_HEADLESS"] = os.devnull
         self.root, self.lvlm, self.samples = root, load_lvlm("specimen"), made_up_samples(root)
         start = time.monotonic()
         assert self.end(self.start(root / "undisturbed" / "store")) == 0
