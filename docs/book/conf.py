@@ -15,7 +15,7 @@ sys.path[:0] = [str(HERE), str(HERE.parents[1])]
 
 from assemble import assemble
 from formulas import mathml
-from launch import REPOSITORY
+from launch import REPOSITORY, published
 
 import locheads
 
@@ -53,7 +53,7 @@ html_context = {"default_mode": "auto"}
 html_css_files = ["book.css"]
 html_theme_options = {
     "repository_url": REPOSITORY,
-    "use_repository_button": True,
+    "use_repository_button": published(REPOSITORY),
     "use_download_button": True,
     "path_to_docs": ".",
     "pygments_light_style": "a11y-high-contrast-light",
