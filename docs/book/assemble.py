@@ -32,7 +32,6 @@ PACKAGES = {
 }
 _LINK = re.compile(r"(?<!!)\[([^\[\]]*)\]\((?!https?:|mailto:|#)([^)\s]+)\)")
 _ALT_LENGTH = 400
-_PLAY = '- **Play**: <a href="explorer.html">the explorer</a>: heads, maps, boxes at once.'
 _AUTO = "```{{eval-rst}}\n.. automodule:: {}"
 
 
@@ -131,11 +130,6 @@ def assemble(source: Path) -> None:
         _write(source / page, text)
     for part in [*HERE.glob("*.md"), *HERE.glob("*.bib"), *HERE.glob("*.css")]:
         shutil.copy(part, source / part.name)
-    if (HERE / "explorer.html").is_file():
-        with open(source / "index.md", "r+", encoding="utf-8") as index:
-            text = index.read().replace("- **Look up**", f"{_PLAY}\n- **Look up**")
-            index.seek(0)
-            index.write(text)
     for package, title in PACKAGES.items():
         _write(source / "api" / f"{package}.md", api_page(package, title))
 

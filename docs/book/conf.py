@@ -46,8 +46,8 @@ autodoc_preserve_defaults = True
 html_theme = "sphinx_book_theme"
 html_title = "Localization heads: a companion"
 html_static_path = [str(HERE / "book.css")]
-# The explorer is one page that needs nothing else; it is in the book where it has been made.
-html_extra_path = [str(page) for page in [HERE / "explorer.html"] if page.is_file()]
+# The explorer is one page that needs nothing else; `make book` makes it first.
+html_extra_path = [str(SOURCE.parent / "explorer.html")]
 html_favicon = str(HERE / "icon.svg")
 html_context = {"default_mode": "auto"}
 html_css_files = ["book.css"]
