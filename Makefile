@@ -13,6 +13,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 BOOK := build/book
+EXPLORER := $(BOOK)/explorer.html
 COURSE := build/course
 BOOKED := $(VENV)/.book-installed
 
@@ -90,7 +91,12 @@ $(BOOKED): $(INSTALLED)
 	$(BIN)/python -m pip install --disable-pip-version-check -c requirements.lock -e '.[book]'
 	@touch $@
 
-book: $(BOOKED)
+## From stored maps: with new weights it is made again.
+$(EXPLORER): $(INSTALLED) $(wildcard locheads/explorer/* locheads/specimen/weights/*/*)
+	mkdir -p $(BOOK)
+	$(BIN)/locheads explore $@
+
+book: $(BOOKED) $(EXPLORER)
 	mkdir -p $(BOOK)/source
 	BOOK_SOURCE=$(CURDIR)/$(BOOK)/source $(BIN)/sphinx-build -q -W --keep-going -E -c docs/book $(BOOK)/source $(BOOK)/html
 	$(BIN)/python docs/book/slides.py $(BOOK)/html

@@ -1,7 +1,7 @@
 """Gathers the pages of the book: committed notebooks with outputs, documents, a page for each package.
 
 Nothing is executed. The pages keep their places in the repository, so that links between them hold; links to
-files that are no page lead to the repository.
+files that are no page lead to the repository, once it has a public address; until then they are left out.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import shutil
 from pathlib import Path
 
 import nbformat
-from launch import REPOSITORY, ROOT, put_links
+from launch import REPOSITORY, ROOT, published
 from nbformat import NotebookNode
 
 HERE = Path(__file__).resolve().parent
@@ -30,9 +30,8 @@ PACKAGES = {
     "submission": "Submissions",
     "run": "Running notebooks",
 }
-_LINK = re.compile(r"(?<!!)\]\((?!https?:|mailto:|#)([^)\s]+)\)")
+_LINK = re.compile(r"(?<!!)\[([^\[\]]*)\]\((?!https?:|mailto:|#)([^)\s]+)\)")
 _ALT_LENGTH = 400
-_PLAY = '- **Play**: <a href="explorer.html">the explorer</a>: heads, maps, boxes at once.'
 _AUTO = "```{{eval-rst}}\n.. automodule:: {}"
 
 
@@ -42,22 +41,26 @@ def pages() -> list[Path]:
     return sorted(path.relative_to(ROOT) for path in [*found, *(ROOT / name for name in DOCUMENTS)])
 
 
-def relinked(text: str, page: Path, known: set[Path]) -> str:
-    """Sends links of a page to files that are no page to the repository instead.
+def relinked(text: str, page: Path, known: set[Path], repository: str = REPOSITORY) -> str:
+    """Sends links of a page to files that are no page to the repository instead, or leaves their words alone.
 
     Args:
         text: The page's Markdown.
         page: Its path relative to the root.
         known: All pages.
+        repository: The address of the repository.
     """
 
     def lead(match: re.Match[str]) -> str:
-        target, _, part = match[1].partition("#")
+        target, _, part = match[2].partition("#")
         path = (ROOT / page.parent / target).resolve()
         if not path.is_relative_to(ROOT) or path.relative_to(ROOT) in known or not path.exists():
             return match[0]
+        if not published(repository):
+            return match[1]
         kind = "tree" if path.is_dir() else "blob"
-        return f"]({REPOSITORY}/{kind}/main/{path.relative_to(ROOT)}{'#' + part if part else ''})"
+        anchor = "#" + part if part else ""
+        return f"[{match[1]}]({repository}/{kind}/main/{path.relative_to(ROOT)}{anchor})"
 
     return _LINK.sub(lead, text)
 
@@ -90,14 +93,13 @@ def describe_figures(notebook: NotebookNode) -> None:
 
 
 def notebook_page(path: Path, known: set[Path]) -> str:
-    """Returns a notebook for the book: with links that open it elsewhere, and described figures."""
+    """Returns a notebook for the book: without the cell for Colab, and with described figures."""
     notebook = nbformat.read(ROOT / path, as_version=4)
-    put_links(notebook, path.name)
     describe_figures(notebook)
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
             cell.source = relinked(cell.source, path, known)
-        elif {"colab"} & set(cell.metadata.get("tags", [])):
+        elif "colab" in cell.metadata.get("tags", []):
             cell.metadata.tags.append("remove-cell")
     return nbformat.writes(notebook)
 
@@ -128,11 +130,6 @@ def assemble(source: Path) -> None:
         _write(source / page, text)
     for part in [*HERE.glob("*.md"), *HERE.glob("*.bib"), *HERE.glob("*.css")]:
         shutil.copy(part, source / part.name)
-    if (HERE / "explorer.html").is_file():
-        with open(source / "index.md", "r+", encoding="utf-8") as index:
-            text = index.read().replace("- **Look up**", f"{_PLAY}\n- **Look up**")
-            index.seek(0)
-            index.write(text)
     for package, title in PACKAGES.items():
         _write(source / "api" / f"{package}.md", api_page(package, title))
 

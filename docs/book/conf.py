@@ -15,7 +15,7 @@ sys.path[:0] = [str(HERE), str(HERE.parents[1])]
 
 from assemble import assemble
 from formulas import mathml
-from launch import REPOSITORY
+from launch import REPOSITORY, published
 
 import locheads
 
@@ -46,14 +46,14 @@ autodoc_preserve_defaults = True
 html_theme = "sphinx_book_theme"
 html_title = "Localization heads: a companion"
 html_static_path = [str(HERE / "book.css")]
-# The explorer is one page that needs nothing else; it is in the book where it has been made.
-html_extra_path = [str(page) for page in [HERE / "explorer.html"] if page.is_file()]
+# The explorer is one page that needs nothing else; `make book` makes it first.
+html_extra_path = [str(SOURCE.parent / "explorer.html")]
 html_favicon = str(HERE / "icon.svg")
 html_context = {"default_mode": "auto"}
 html_css_files = ["book.css"]
 html_theme_options = {
     "repository_url": REPOSITORY,
-    "use_repository_button": True,
+    "use_repository_button": published(REPOSITORY),
     "use_download_button": True,
     "path_to_docs": ".",
     "pygments_light_style": "a11y-high-contrast-light",

@@ -63,6 +63,7 @@ def test_every_notebook_and_document_is_a_page(book: Path) -> None:
     notebooks = {f"notebooks/{path.stem}.html" for path in (ROOT / "notebooks").glob("[0-9]*.ipynb")}
     assert notebooks
     assert notebooks | {"index.html", "glossary.html", "bibliography.html", "search.html"} <= pages
+    assert {"explorer.html", "slides.html"} <= pages
     assert {"api/method.html", "docs/teaching.html", "docs/scenes.html", "docs/reproducibility.html"} <= pages
 
 

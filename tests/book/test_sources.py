@@ -14,10 +14,10 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "docs" / "book"))
 
 import assemble  # noqa: E402
-import launch  # noqa: E402
 
 formulas = pytest.importorskip("formulas", reason="no latex2mathml: pip install '.[book]'")
 v4 = nbformat.v4
+PLACEHOLDER = "https://github.com/OWNER/locheads"
 
 
 def a_notebook() -> nbformat.NotebookNode:
@@ -36,45 +36,21 @@ def test_a_picture_is_described_by_heading_and_text_before_it() -> None:
     assert alt == "Where?. The map of a_i in this, bright on L1 H2"
 
 
-def test_links_follow_the_one_constant_and_are_put_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    notebook = a_notebook()
-    launch.put_links(notebook, "00_x.ipynb")
-    monkeypatch.setattr(launch, "_SLUG", "somebody/fork")
-    for _ in range(2):
-        launch.put_links(notebook, "00_x.ipynb")
-        launch.put_install_cell(notebook)
-    title = notebook.cells[0].source
-    assert title.count("colab.research.google.com/github/somebody/fork/blob/main/notebooks/00_x.ipynb") == 1
-    assert title.count("mybinder.org/v2/gh/somebody/fork/main?urlpath=lab/tree/notebooks/00_x.ipynb") == 1
-    assert len(notebook.cells) == 4
-    assert [c.execution_count for c in notebook.cells if c.cell_type == "code"] == [1, 2]
-    nbformat.validate(notebook)
-
-
-def test_the_install_cell_does_nothing_elsewhere() -> None:
-    from IPython.core.interactiveshell import InteractiveShell
-
-    ran: list[str] = []
-    shell = InteractiveShell()
-    shell.register_magic_function(ran.append, magic_name="pip")
-    assert shell.run_cell(launch.install_source()).success and ran == []
-    sys.modules["google.colab"] = sys
-    try:
-        assert shell.run_cell(launch.install_source()).success
-    finally:
-        del sys.modules["google.colab"]
-    assert ran == [f"install -q git+{launch.REPOSITORY}"]
+PAGE = "[a](../RESULTS.md) [`b`](../Makefile#L3) [c](../locheads/method) [d](https://x.y) [e](#f) ![f](g.png)"
 
 
 def test_links_to_files_that_are_no_page_lead_to_the_repository() -> None:
     known = {Path("docs/teaching.md"), Path("RESULTS.md")}
-    text = (
-        "[a](../RESULTS.md) [b](../Makefile#L3) [c](../locheads/method) [d](https://x.y) [e](#f) ![f](g.png)"
-    )
-    there = launch.REPOSITORY
-    expected = text.replace("../Makefile#L3", f"{there}/blob/main/Makefile#L3")
+    there = "https://github.com/somebody/fork"
+    expected = PAGE.replace("../Makefile#L3", f"{there}/blob/main/Makefile#L3")
     expected = expected.replace("../locheads/method", f"{there}/tree/main/locheads/method")
-    assert assemble.relinked(text, Path("docs/teaching.md"), known) == expected
+    assert assemble.relinked(PAGE, Path("docs/teaching.md"), known, there) == expected
+
+
+def test_without_a_public_address_only_their_words_are_left() -> None:
+    known = {Path("docs/teaching.md"), Path("RESULTS.md")}
+    expected = PAGE.replace("[`b`](../Makefile#L3) [c](../locheads/method)", "`b` c")
+    assert assemble.relinked(PAGE, Path("docs/teaching.md"), known, PLACEHOLDER) == expected
 
 
 @pytest.mark.parametrize("tex", [r"j^* = \arg\max_j d_j", r"\begin{aligned} a &= b \\ c &= d \end{aligned}"])
@@ -101,5 +77,4 @@ def test_citation_changelog_and_package_name_one_version() -> None:
     import locheads
 
     assert f"version: {locheads.__version__}\n" in (ROOT / "CITATION.cff").read_text()
-    assert f'repository-code: "{launch.REPOSITORY}"\n' in (ROOT / "CITATION.cff").read_text()
     assert f"## [{locheads.__version__}]" in (ROOT / "CHANGELOG.md").read_text()
