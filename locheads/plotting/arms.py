@@ -15,13 +15,16 @@ from locheads.plotting.style import FOUND, MUTED, PALETTE, TRUE
 COLORS = (TRUE, FOUND, PALETTE[2], PALETTE[4])
 
 
-def growth(rows: pd.DataFrame, panels: Sequence[Mapping[str, str]], labels: Sequence[str]) -> Figure:
+def growth(
+    rows: pd.DataFrame, panels: Sequence[Mapping[str, str]], labels: Sequence[str], guessing: float
+) -> Figure:
     """Draws figures against the step of training: one panel per group, one thin line per seed, a thick mean.
 
     Args:
         rows: Columns `seed`, `step` and the figures, as shares or correlations.
         panels: For each panel, column → name in the figure.
         labels: Names of the panels' vertical axes.
+        guessing: Share of answers that are right by guessing, in per cent: a dotted line in the first panel.
     """
     figure, grid = plt.subplots(1, len(panels), figsize=(4.6 * len(panels), 3.8))
     for axes, names, label in zip(np.atleast_1d(grid), panels, labels, strict=True):
@@ -37,6 +40,9 @@ def growth(rows: pd.DataFrame, panels: Sequence[Mapping[str, str]], labels: Sequ
         axes.set(xlabel="steps of training", ylabel=label)
         if len(names) > 1:
             axes.legend(frameon=False, fontsize=10)
+    first = figure.axes[0]
+    first.axhline(guessing, color="black", linewidth=1, linestyle=":")
+    first.annotate("answers by guessing", (first.get_xlim()[1], guessing + 1), ha="right", fontsize=10)
     return figure
 
 

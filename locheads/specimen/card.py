@@ -41,14 +41,23 @@ def held_out_answers(
         One row a scene: `asked` (an attribute or "place"), `telling` (whether the scene's objects differ in
         it, so that the answer has to be looked up), `right`.
     """
-    table = pd.DataFrame(
-        [_question(np.random.default_rng([HELD_OUT, seed, i]), styles) for i in range(scenes)]
-    )
+    table = held_out_questions(scenes, seed, styles)
     said: list[str] = []
     for start in range(0, scenes, BATCH):
         some = table.iloc[start : start + BATCH]
         said += _first_words(lvlm, list(some["image"]), list(some["text"]))
     return table[["asked", "telling"]].assign(right=table["answer"] == said)
+
+
+def held_out_questions(scenes: int, seed: int = 0, styles: Sequence[str] = STYLES[:2]) -> pd.DataFrame:
+    """What `held_out_answers` asks.
+
+    Returns:
+        One row a scene: `image`, `text`, `answer` (its first word), `asked`, `telling`, and `guess`, the
+        chance that what any object of the scene would be answered with is right.
+    """
+    rngs = (np.random.default_rng([HELD_OUT, seed, i]) for i in range(scenes))
+    return pd.DataFrame([_question(rng, styles) for rng in rngs])
 
 
 def _question(rng: np.random.Generator, styles: Sequence[str]) -> dict[str, object]:
@@ -60,10 +69,12 @@ def _question(rng: np.random.Generator, styles: Sequence[str]) -> dict[str, obje
         index = int(rng.integers(len(scene.things)))
         expression = refer(scene, index, styles[int(rng.integers(len(styles)))], rng)
     left_open = [name for name in ATTRIBUTES if name not in expression.given]
+    said = [answer(thing, expression.given).split()[0] for thing in scene.things]
     return {
         "image": Image.fromarray(scene.image),
         "text": f"{expression.text} {STOP}",
-        "answer": answer(scene.things[index], expression.given).split()[0],
+        "answer": said[index],
+        "guess": said.count(said[index]) / len(said),
         "asked": left_open[0] if left_open else "place",
         "telling": asked_of(scene, expression.given) > 0,
     }

@@ -95,8 +95,10 @@ def finished(records: Sequence[Measured], arm: str) -> list[Measured]:
     return [one for one in records if one.arm == arm and one.step == STEPS]
 
 
-def half_way(steps: Float[np.ndarray, " n"], values: Float[np.ndarray, " n"]) -> float:
-    """Returns the step at which a figure is half way from its first to its last value, interpolated.
+def half_way(
+    steps: Float[np.ndarray, " n"], values: Float[np.ndarray, " n"], start: float | None = None
+) -> float:
+    """Returns the step, interpolated, at which a figure is half way from its first value or `start` to its last.
 
     Where it passes the half several times, the last time counts: from there on it stays above.
 
@@ -104,7 +106,7 @@ def half_way(steps: Float[np.ndarray, " n"], values: Float[np.ndarray, " n"]) ->
         >>> half_way(np.array([0.0, 100, 200, 400]), np.array([0.0, 0.2, 0.6, 0.8]))
         150.0
     """
-    half = (values[0] + values[-1]) / 2
+    half = ((values[0] if start is None else start) + values[-1]) / 2
     above = (values >= half) == (values[-1] >= half)
     after = int(np.flatnonzero(~above)[-1]) + 1 if not above.all() else 0
     if after == 0:
@@ -113,20 +115,21 @@ def half_way(steps: Float[np.ndarray, " n"], values: Float[np.ndarray, " n"]) ->
     return float(steps[after - 1] + share * (steps[after] - steps[after - 1]))
 
 
-def half_ways(rows: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
+def half_ways(rows: pd.DataFrame, starts: Mapping[str, float | None]) -> pd.DataFrame:
     """Returns the step half way for some figures, one row per seed.
 
     Args:
         rows: From `table`, of one arm.
-        columns: The figures.
+        starts: The figures, and from which value on each counts; None: from its first.
     """
-    by_seed = rows.sort_values("step").groupby("seed")
-    return pd.DataFrame(
-        {
-            seed: {name: half_way(some.step.to_numpy(float), some[name].to_numpy(float)) for name in columns}
-            for seed, some in by_seed
+    found = {
+        seed: {
+            name: half_way(some.step.to_numpy(float), some[name].to_numpy(float), start)
+            for name, start in starts.items()
         }
-    ).T.rename_axis("seed")
+        for seed, some in rows.sort_values("step").groupby("seed")
+    }
+    return pd.DataFrame(found).T.rename_axis("seed")
 
 
 def which_first(half: pd.DataFrame, one: str, other: str) -> str:

@@ -104,6 +104,16 @@ def causes(results: Results) -> str:
     return f"without 20 heads {removed} right (random {random}); steered, {steered} follow (random {other})"
 
 
+def emergence(results: Results) -> str:
+    answers, three = (results[f"half_way_{name}"] for name in ("answers", "rec_acc50"))
+    return f"half way after {answers:.0f} steps: answers; after {three:.0f}: Acc@0.5 of three heads"
+
+
+def training_data(results: Results) -> str:
+    words, places, boxes = (percent(results[f"rec_acc50_{arm}"]) for arm in ("words", "places", "boxes"))
+    return f"Acc@0.5 {words} learning from looks alone, {places} with places, {boxes} with boxes"
+
+
 def kinds(results: Results) -> str:
     share, choices = (percent(results[f"{of}_localizing"]) for of in ("share", "choices"))
     return f"{share} of the heads localize; {choices} of the choices fall on them"
@@ -141,6 +151,8 @@ def confidence(results: Results) -> str:
         ("14_audit", audit),
         ("15_across_models", models),
         ("16_causes", causes),
+        ("17_emergence", emergence),
+        ("18_training_data", training_data),
         ("20_several_objects", several),
         ("21_confidence", confidence),
         ("22_kinds_of_heads", kinds),

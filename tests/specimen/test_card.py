@@ -13,7 +13,14 @@ from locheads.data.scenes.expressions import ATTRIBUTES
 from locheads.model.loading import load_lvlm
 from locheads.model.lvlm import Lvlm
 from locheads.model.shipped import WEIGHTS, save_weights
-from locheads.specimen.card import answers_table, curve_table, held_out_answers, ious_table, write_card
+from locheads.specimen.card import (
+    answers_table,
+    curve_table,
+    held_out_answers,
+    held_out_questions,
+    ious_table,
+    write_card,
+)
 from locheads.specimen.vocabulary import make_tokenizer
 
 
@@ -46,6 +53,13 @@ def test_a_model_that_says_one_word_is_right_where_it_is_asked_for(lvlm: Lvlm) -
 
 def _one_hot(logits: torch.Tensor, index: int) -> torch.Tensor:
     return torch.nn.functional.one_hot(torch.tensor(index), logits.shape[-1])
+
+
+def test_guessing_names_any_object_of_the_scene() -> None:
+    table = held_out_questions(40, seed=3, styles=["refcoco+"])
+    asked = table[table.asked != "place"]
+    assert table.guess.between(0.2, 1).all() and 0 < asked.telling.mean() < 1
+    assert ((asked.guess < 1) == asked.telling).all()
 
 
 def test_tables() -> None:

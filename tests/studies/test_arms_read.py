@@ -53,6 +53,7 @@ def test_figures_by_hand() -> None:
 def test_half_way_counts_the_last_passage() -> None:
     steps = np.array([0.0, 10, 20, 30, 40])
     assert half_way(steps, np.array([0.0, 0.8, 0.2, 0.6, 1.0])) == pytest.approx(27.5)
+    assert half_way(steps, np.array([0.0, 0.1, 0.5, 0.7, 0.9]), start=0.5) == pytest.approx(30.0)
     assert half_way(steps, np.array([1.0, 0.9, 0.4, 0.1, 0.0])) == pytest.approx(18.0)
 
 
@@ -60,7 +61,10 @@ def test_half_ways_by_seed() -> None:
     rows = pd.DataFrame(
         {"seed": [0, 0, 1, 1], "step": [0, 100, 0, 100], "a": [0.0, 1, 0, 2], "b": [0.0, 1, 1, 3]}
     )
-    assert half_ways(rows, ["a", "b"]).to_dict() == {"a": {0: 50.0, 1: 50.0}, "b": {0: 50.0, 1: 50.0}}
+    assert half_ways(rows, {"a": None, "b": None}).to_dict() == {
+        "a": {0: 50.0, 1: 50.0},
+        "b": {0: 50.0, 1: 50.0},
+    }
 
 
 def sample(box: tuple[float, float, float, float]) -> Sample:
