@@ -30,7 +30,7 @@ section { min-height: 100vh; box-sizing: border-box; scroll-snap-align: start; p
 h1, h2 { line-height: 1.2; margin: 0 0 .5em; }
 img { max-width: 100%; max-height: 50vh; object-fit: contain; align-self: center; background: #fff; }
 math { font-family: "STIX Two Math", "Cambria Math", "Latin Modern Math", "DejaVu Math TeX Gyre", math; }
-math[display=block] { margin: .8em 0; font-size: 1.3em; }
+.formula { overflow-x: auto; overflow-y: hidden; font-size: 1.3em; padding: .6em 0; }
 table { border-collapse: collapse; display: block; overflow-x: auto; }
 td, th { padding: .2em .8em; text-align: left; }
 """
@@ -50,7 +50,9 @@ addEventListener('keydown', event => {
 
 def _markdown() -> MarkdownIt:
     def draw(tex: str, settings: dict[str, bool]) -> str:
-        return mathml(tex, "block" if settings["display_mode"] else "inline")
+        if settings["display_mode"]:
+            return f'<div class="formula" tabindex="0">{mathml(tex, "block")}</div>'
+        return mathml(tex, "inline")
 
     reader = MarkdownIt("commonmark").enable("table")
     return reader.use(dollarmath_plugin, renderer=draw)

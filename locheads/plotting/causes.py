@@ -30,6 +30,8 @@ def answer_curves(panels: Mapping[str, pd.DataFrame], ylabel: str, xlabel: str, 
     for axes, (title, table) in zip(grid[0], panels.items(), strict=True):
         if base is not None:
             axes.axhline(base, color="black", linestyle=":", linewidth=1.2)
+            axes.annotate("unchanged", (1, base), (0, -3), xycoords=axes.get_yaxis_transform(),
+                          textcoords="offset points", ha="right", va="top", fontsize=10)  # fmt: skip
         for order, (color, style) in LOOKS.items():
             some = table[table.order == order]
             axes.fill_between(some["size"], some.low, some.high, color=color, alpha=0.2, linewidth=0)
@@ -67,5 +69,8 @@ def single_losses(
             place = (table[column][head], table.loss[head])
             axes.annotate(str(head), place, (5, 4), fontsize=8, textcoords="offset points")
         axes.set_xlabel(column)
+        right = max(chosen, key=lambda head: table[column][head])
+        axes.annotate("localization heads", (table[column][right], table.loss[right]), (0, 12), color=FOUND,
+                      textcoords="offset points", ha="right", fontsize=10)  # fmt: skip
     panels[0, 0].set_ylabel("loss of log-probability [nats]")
     return figure

@@ -30,7 +30,9 @@ def kinds_by_layer(heads: pd.DataFrame) -> Figure:
         axes.bar(layers, counts[kind], 0.8, below, color=COLORS[kind], label=kind)
         below += counts[kind].to_numpy()
     axes.set(xlabel="layer", ylabel="heads", xticks=layers)
-    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
+    axes.legend(
+        loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, reverse=True
+    )  # as they are stacked
     return figure
 
 
@@ -68,9 +70,9 @@ def four_readings(
         maps: Name of a head → its map in each reading; each map has a brightness scale of its own.
     """
     shape = (len(maps), len(pictures))
-    figure, grid = plt.subplots(*shape, figsize=(2.1 * shape[1], 2.1 * shape[0]), squeeze=False)
+    figure, grid = plt.subplots(*shape, figsize=(2.1 * shape[1] + 0.8, 2.1 * shape[0]), squeeze=False)
     for title, axes in zip(pictures, grid[0], strict=True):
-        axes.set_title(title, fontsize=9)
+        axes.set_title(title, fontsize=10)
     for row, (name, some) in zip(grid, maps.items(), strict=True):
         for axes, picture, one in zip(row, pictures.values(), some, strict=True):
             height, width = picture.shape[:2]
@@ -78,5 +80,5 @@ def four_readings(
             axes.imshow(picture)
             axes.imshow(lit, cmap="inferno", alpha=0.35 + 0.55 * lit, extent=(0, width, height, 0))
             axes.set(xticks=[], yticks=[])
-        row[0].set_ylabel(name, fontsize=9)
+        row[0].set_ylabel(name.replace(", ", "\n"), fontsize=10, rotation=0, ha="right", va="center")
     return figure
