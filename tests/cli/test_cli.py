@@ -134,6 +134,17 @@ def test_a_failing_notebook_names_its_cell_and_leaves_its_copy(locheads: Command
     assert finished.cells[-1].execution_count == 4
 
 
+def test_a_notebook_with_nothing_to_measure_is_left_out_and_the_next_one_runs(
+    locheads: Command, root: Path
+) -> None:
+    early = "from locheads.errors import NothingToMeasure\nraise NothingToMeasure('no picture fits')"
+    write(root, "01_head_profiling", SETUP, early, SAVE)
+    done = locheads("run")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-2] == "01_head_profiling is left out: no picture fits"
+    assert [path.stem for path in (root / "results/specimen").glob("0*")] == ["02_iou_frequency_correlation"]
+
+
 def test_a_dead_kernel_is_a_failing_notebook(locheads: Command, root: Path) -> None:
     write(root, "01_head_profiling", "import os", "os._exit(1)")
     done = locheads("run", "01")
