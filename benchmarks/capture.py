@@ -45,7 +45,8 @@ import torch
 import transformers
 from PIL import Image
 
-from locheads.model.attention import ATTENTION, capture
+from locheads.model.attention import capture
+from locheads.model.attention_layer import ATTENTION
 from locheads.model.families import FAMILIES
 from locheads.model.lvlm import Lvlm
 from locheads.model.shared_image import capture_image

@@ -7,5 +7,9 @@ class LocheadsError(Exception):
     """A problem the user can fix; its one-line message names the file, sample or parameter and a remedy."""
 
 
+class NothingToMeasure(LocheadsError):
+    """Data that cannot answer a notebook's question: it ends there, and a run goes on with the next one."""
+
+
 class LocheadsWarning(UserWarning):
     """Input that was skipped at the user's request; the message says what and why."""

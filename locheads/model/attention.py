@@ -2,14 +2,15 @@
 
 The path of one row:
 
-1. `_attention` is registered with transformers' `AttentionInterface` under the name `ATTENTION`. No class is
-   patched: a model loaded with `attn_implementation={"text_config": ATTENTION}` calls the function.
+1. `attention_layer.attention` is registered with transformers' `AttentionInterface` under the name
+   `ATTENTION`. No class is patched: a model loaded with `attn_implementation={"text_config": ATTENTION}`
+   calls the function.
 2. Every decoder layer calls it with its queries, keys and values. The layer's output comes from torch's fused
    kernel as usual, and no `tokens × tokens` attention matrix is ever stored.
-3. Beside the kernel, `_recorded` computes one row per head that is kept: the softmax of the query token's
+3. Beside the kernel, it computes one row per head that is kept: the softmax of the query token's
    scores over all keys, of which the entries at the image tokens are stored (`batch × head × cells`; with
    several query tokens per text, `batch × head × query × cells`).
-4. The pass ends as soon as the deepest layer with a wanted head has given its rows (`_Enough`): with only
+4. The pass ends as soon as the deepest layer with a wanted head has given its rows (`Enough`): with only
    some heads wanted it ends early, and the layers above and the vocabulary projection are never computed.
 5. `Wanted.stack` joins the rows of all layers, and `capture` folds the cells into `row × column` maps.
 
@@ -18,25 +19,18 @@ Layers and heads count from 0.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from PIL import Image
-from transformers import AttentionInterface, AttentionMaskInterface
-from transformers.integrations.sdpa_attention import sdpa_attention_forward
-from transformers.masking_utils import sdpa_mask
 
 from locheads.errors import LocheadsError
 from locheads.method.selection import check_heads
+from locheads.model.attention_layer import Enough, Recorder, listening
 from locheads.model.lvlm import Lvlm
-
-ATTENTION = "locheads"
-"""The name under which `_attention` is registered with transformers."""
 
 Heads = Sequence[tuple[int, int]]
 """Heads as pairs `(layer, head)`, both counted from 0."""
@@ -205,205 +199,14 @@ def forward(
         LocheadsError: The model refuses the inputs.
     """
     device = lvlm.model.device
-    recorder = _Recorder(wanted, None if query is None else query.to(device), image_tokens.to(device))
+    recorder = Recorder(wanted.layers, None if query is None else query.to(device), image_tokens.to(device))
     try:
-        with torch.inference_mode(), _listening(recorder):
+        with torch.inference_mode(), listening(recorder):
             lvlm.model(**{"use_cache": False, **inputs})
-    except _Enough:
+    except Enough:
         pass
     except ValueError as error:
         raise LocheadsError(
             f"{lvlm.name}: processor and model do not belong together ({str(error).splitlines()[0]})"
         ) from error
     return recorder.rows
-
-
-class _Enough(Exception):
-    """Ends the forward pass once every wanted row has been recorded."""
-
-
-@dataclass(frozen=True)
-class _Recorder:
-    """Holds which rows to record, and the recorded ones by layer, as `forward` describes them."""
-
-    wanted: Wanted
-    query: torch.Tensor | None
-    image_tokens: torch.Tensor
-    rows: dict[int, torch.Tensor] = field(default_factory=dict)
-
-
-_recorder: ContextVar[_Recorder | None] = ContextVar("recorder", default=None)
-
-
-@contextmanager
-def _listening(recorder: _Recorder) -> Iterator[None]:
-    """Makes `recorder` the active one within the block; other threads are not affected."""
-    token = _recorder.set(recorder)
-    try:
-        yield
-    finally:
-        _recorder.reset(token)
-
-
-@dataclass(frozen=True)
-class Layer:
-    """What a layer's attention has computed, and from what.
-
-    Attributes:
-        number: The model's own number of the layer.
-        query, key, value: `batch × head × tokens × dim`; of keys and values, the heads of a group share one.
-        mask: As transformers gives it: boolean or added to the scores; None: causal or none.
-        scaling: Factor of the scores.
-        causal: Whether, without a mask, tokens see only those before.
-        outputs: `batch × tokens × head × dim`.
-    """
-
-    number: int
-    query: torch.Tensor
-    key: torch.Tensor
-    value: torch.Tensor
-    mask: torch.Tensor | None
-    scaling: float
-    causal: bool
-    outputs: torch.Tensor
-
-    def each(self, shared: torch.Tensor) -> torch.Tensor:
-        """Returns keys or values repeated for every head of their group: `batch × head × keys × dim`."""
-        return shared.repeat_interleave(self.query.shape[1] // shared.shape[1], 1)
-
-    def attention(self) -> Float[torch.Tensor, "batch head tokens keys"]:
-        """Computes the softmax weights of every token, in at least single precision."""
-        scores = (self.query @ self.each(self.key).mT).float() * self.scaling
-        if self.mask is not None and self.mask.dtype == torch.bool:
-            scores = scores.masked_fill(~self.mask, -torch.inf)
-        elif self.mask is not None:
-            scores = scores + self.mask
-        elif self.causal:
-            tokens, keys = scores.shape[-2:]
-            seen = torch.ones(tokens, keys, dtype=torch.bool, device=scores.device).tril(keys - tokens)
-            scores = scores.masked_fill(~seen, -torch.inf)
-        return scores.softmax(-1)
-
-
-_after: ContextVar[Callable[[Layer], torch.Tensor] | None] = ContextVar("after", default=None)
-
-
-@contextmanager
-def after_attention(change: Callable[[Layer], torch.Tensor]) -> Iterator[None]:
-    """Replaces every layer's outputs by those that `change` returns, within the block."""
-    token = _after.set(change)
-    try:
-        yield
-    finally:
-        _after.reset(token)
-
-
-def _attention(
-    module: torch.nn.Module,
-    query: Float[torch.Tensor, "batch head tokens dim"],
-    key: Float[torch.Tensor, "batch group keys dim"],
-    value: Float[torch.Tensor, "batch group keys dim_out"],
-    attention_mask: torch.Tensor | None,
-    scaling: float | None = None,
-    is_causal: bool | None = None,
-    **kwargs: Any,
-) -> tuple[torch.Tensor, None]:
-    """Computes a layer's attention on the fused kernel and, while a recorder is active, records its rows.
-
-    Raises:
-        LocheadsError: The layer changes its scores in a way that the recorded rows would miss.
-        _Enough: This was the deepest wanted layer.
-    """
-    for term in ("softcap", "s_aux", "position_bias"):
-        if kwargs.get(term) is not None:
-            raise LocheadsError(
-                f"layers of {type(module).__name__} change the scores ({term}), which is not captured"
-            )
-    recorder = _recorder.get()
-    if recorder is not None:
-        layer = int(module.layer_idx)  # type: ignore[arg-type]
-        if recorder.query is not None and layer in recorder.wanted.layers:
-            causal = bool(getattr(module, "is_causal", True) if is_causal is None else is_causal)
-            recorder.rows[layer] = _recorded(recorder, layer, query, key, attention_mask, scaling, causal)
-        if layer == recorder.wanted.deepest:
-            raise _Enough
-    outputs, _ = sdpa_attention_forward(
-        module, query, key, value, attention_mask, scaling=scaling, is_causal=is_causal, **kwargs
-    )
-    change = _after.get()
-    if change is not None:
-        causal = bool(getattr(module, "is_causal", True) if is_causal is None else is_causal)
-        scale = query.shape[-1] ** -0.5 if scaling is None else scaling
-        number = int(module.layer_idx)  # type: ignore[arg-type]
-        outputs = change(Layer(number, query, key, value, attention_mask, scale, causal, outputs))
-    return outputs, None
-
-
-def _recorded(
-    recorder: _Recorder,
-    layer: int,
-    query: torch.Tensor,
-    key: torch.Tensor,
-    mask: torch.Tensor | None,
-    scaling: float | None,
-    causal: bool,
-) -> Float[torch.Tensor, "batch head *query cells"]:
-    """Computes a layer's rows at the image tokens, of one query token per text or of several."""
-    assert recorder.query is not None
-    positions = recorder.query.to(query.device)  # batch, or batch × query
-    if positions.ndim == 1:
-        return _row(recorder, layer, query, key, mask, scaling, causal, positions)
-    each = [_row(recorder, layer, query, key, mask, scaling, causal, position) for position in positions.T]
-    return torch.stack(each, dim=2)
-
-
-def _row(
-    recorder: _Recorder,
-    layer: int,
-    query: torch.Tensor,
-    key: torch.Tensor,
-    mask: torch.Tensor | None,
-    scaling: float | None,
-    causal: bool,
-    position: Int[torch.Tensor, " batch"],
-) -> Float[torch.Tensor, "batch head cells"]:
-    """Computes the rows of one query token per text: softmax over all keys, in at least single precision."""
-    # The query token's vector in each text: batch × head × tokens × dim → batch × head × dim.
-    batch = torch.arange(len(query), device=query.device)
-    # Its scaled scores against all keys, for the wanted heads: batch × head × keys.
-    scores = _scores(query[batch, :, position], key, recorder.wanted.layers[layer]).float()
-    scores = scores * (query.shape[-1] ** -0.5 if scaling is None else scaling)
-    # Keys that the query token must not see get -inf: by the mask's row of the query token
-    # (batch × 1 × keys; boolean, or added to the scores) or, without a mask, by causality.
-    if mask is not None:
-        seen = mask.expand(len(query), -1, -1, -1)[batch, :, position]
-        scores = scores.masked_fill(~seen, -torch.inf) if seen.dtype == torch.bool else scores + seen
-    elif causal:
-        last = position + (key.shape[2] - query.shape[2])  # keys of a cache come before this pass's tokens
-        later = torch.arange(key.shape[2], device=query.device) > last[:, None]
-        scores = scores.masked_fill(later[:, None], -torch.inf)
-    row = scores.softmax(-1)  # batch × head × keys, sums to 1 over the keys
-    # Keep the entries at the image tokens: batch × head × cells.
-    image = recorder.image_tokens.to(row.device)[:, None].expand(*row.shape[:2], -1)
-    return row.gather(-1, image)
-
-
-def _scores(
-    query: Float[torch.Tensor, "batch head dim"],
-    key: Float[torch.Tensor, "batch group keys dim"],
-    heads: Iterable[int] | None,
-) -> Float[torch.Tensor, "batch some keys"]:
-    """Computes one token's unscaled scores `query · key`, of all heads or of some.
-
-    With grouped-query attention several heads share one key; the keys are not copied for each head.
-    """
-    each = query.shape[1] // key.shape[1]  # heads per group of shared keys
-    if heads is None:
-        # (batch × group × each × dim) @ (batch × group × dim × keys), then group and each become head
-        return (query.unflatten(1, (-1, each)) @ key.mT).flatten(1, 2)
-    # per head: (batch × 1 × dim) @ (batch × dim × keys) → batch × keys
-    return torch.stack([(query[:, h, None] @ key[:, h // each].mT)[:, 0] for h in heads], dim=1)
-
-
-AttentionInterface.register(ATTENTION, _attention)
-AttentionMaskInterface.register(ATTENTION, sdpa_mask)

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Bool, Float, Int
 
-from locheads.model.attention import Layer, after_attention
+from locheads.model.attention_layer import Layer, after_attention
 from locheads.model.lvlm import Lvlm
 
 

@@ -119,17 +119,20 @@ def cumulative(groups: Mapping[str, Float[np.ndarray, " n"]], label: str, marked
     """Draws which share of each group lies at or below a value, in per cent, with a threshold marked.
 
     Args:
-        groups: Name → values.
+        groups: Name → values; one without any is left out.
         label: Name of the value.
-        marked: The threshold.
+        marked: The threshold; NaN where none is defined.
     """
     figure, axes = plt.subplots(figsize=(6.4, 3.4))
     for number, (name, values) in enumerate(groups.items()):
+        if not len(values):
+            continue
         color, style = (FOUND, TRUE, *PALETTE[2:])[number], ("-", "--", "-.", ":")[number % 4]
         x = np.concatenate([[0.0], np.sort(values), [1.0]])
         share = 100 * np.concatenate([np.arange(len(values) + 1), [len(values)]]) / len(values)
         axes.step(x, share, where="post", color=color, linestyle=style, linewidth=2, label=name)
-    axes.axvline(marked, color="black", linewidth=0.8, label=f"threshold {marked:.2f}")
+    if not np.isnan(marked):
+        axes.axvline(marked, color="black", linewidth=0.8, label=f"threshold {marked:.2f}")
     axes.set(xlabel=label, ylabel="at or below it [%]", xlim=(0, 1), ylim=(0, 101))
     axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
     return figure

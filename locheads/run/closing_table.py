@@ -24,9 +24,8 @@ def report(finished: Sequence[Finished], world: str, own: bool | None = None) ->
     lines = [_line(row, widths) for row in rows]
     lines.insert(1, "-" * max(map(len, lines)))
     total = sum(one.seconds for one in finished)
-    return "\n".join(
-        [_heading(world, own), "", *lines, "", f"{len(finished)} notebooks in {total:.0f} seconds"]
-    )
+    lines += ["", *(f"{one.notebook} is left out: {one.left_out}" for one in finished if one.left_out)]
+    return "\n".join([_heading(world, own), "", *lines, f"{len(finished)} notebooks in {total:.0f} seconds"])
 
 
 def _line(row: tuple[str, ...], widths: list[int]) -> str:
@@ -54,7 +53,12 @@ def _rows(one: Finished) -> Iterator[tuple[str, ...]]:
 
 
 def shown(value: Any) -> str:
-    """Returns a result as text: floats to three digits, records with layer and head as `L14 H24 45%`."""
+    """Returns a result as text: floats to three digits, records with layer and head as `L14 H24 45%`.
+
+    None, which is saved where nothing is defined, is said in words.
+    """
+    if value is None:
+        return "not defined"
     if isinstance(value, list):
         return ", ".join(map(_shown_head, value))
     return f"{value:.3f}" if isinstance(value, float) else str(value)

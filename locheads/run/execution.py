@@ -16,7 +16,7 @@ from papermill import execute_notebook
 from papermill.exceptions import PapermillExecutionError
 from traitlets import default
 
-from locheads.errors import LocheadsError
+from locheads.errors import LocheadsError, NothingToMeasure
 from locheads.files import replacing
 from locheads.progress import HEADLESS
 from locheads.run.leftovers import own_folder
@@ -59,7 +59,7 @@ class OwnKernel(AsyncKernelManager):
             await super()._async_interrupt_kernel()
 
 
-def execute(notebook: Path | str, executed: Path | str, parameters: dict[str, Any]) -> None:
+def execute(notebook: Path | str, executed: Path | str, parameters: dict[str, Any]) -> str | None:
     """Executes a notebook in its own folder and keeps the executed copy, even after a failure.
 
     Args:
@@ -67,20 +67,28 @@ def execute(notebook: Path | str, executed: Path | str, parameters: dict[str, An
         executed: Path of the executed copy, written atomically.
         parameters: Values that replace the defaults of its parameters cell.
 
+    Returns:
+        Why the notebook ended early with `NothingToMeasure`; None where it ran to its end.
+
     Raises:
         LocheadsError: A cell raised, or the kernel died: the message names notebook and cell.
             Or the disk is full.
     """
-    notebook, failure = Path(notebook), None
+    notebook, failure, left_out = Path(notebook), None, None
     with replacing(executed) as partial, _kernel_environment() as folder, relayed(folder / BARS):
         try:
             _papermill(notebook, partial, parameters)
         except PapermillExecutionError as error:
-            failure = f"{_cell(error.source, error.exec_count)}: {error.ename}: {_first_line(error.evalue)}"
+            if error.ename == NothingToMeasure.__name__:
+                left_out = _first_line(error.evalue)
+            else:
+                where = _cell(error.source, error.exec_count)
+                failure = f"{where}: {error.ename}: {_first_line(error.evalue)}"
         except DeadKernelError:
             failure = f"{_last_started(partial)}: its kernel died, often for lack of memory"
     if failure:
         raise LocheadsError(f"{notebook.name} failed at {failure} (executed copy: {executed})")
+    return left_out
 
 
 @contextmanager

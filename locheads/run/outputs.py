@@ -61,9 +61,9 @@ def save_results(world: str, notebook: str, values: Mapping[str, Any]) -> Path:
     return path
 
 
-def defined(value: float) -> float | None:
-    """Returns a number as it is saved: None where it is NaN, that is, where nothing is defined."""
-    return None if math.isnan(value) else value
+def defined(value: Scalar) -> Scalar:
+    """Returns a result as it is saved: None where it is NaN, that is, where nothing is defined."""
+    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def load_results(world: str, notebook: str) -> Results:

@@ -27,12 +27,21 @@ from locheads.run.recorded import belonging, differences
 
 @dataclass(frozen=True)
 class Finished:
-    """A finished notebook: its name, wall-clock time in seconds, executed copy and saved numbers."""
+    """A finished notebook.
+
+    Attributes:
+        notebook: Its name.
+        seconds: Wall-clock time.
+        executed: The executed copy.
+        results: The numbers that it saved.
+        left_out: Why it could measure nothing on this data; None where it ran to its end.
+    """
 
     notebook: str
     seconds: float
     executed: Path
     results: Results
+    left_out: str | None = None
 
 
 def notebooks() -> list[Path]:
@@ -215,8 +224,9 @@ def _run(notebook: Path, parameters: dict[str, Any], world: str) -> Finished:
 
     executed = outputs.ROOT / "runs" / world / notebook.name
     started, clock = time.time_ns(), time.perf_counter()
-    execute(notebook, executed, parameters)
+    left_out = execute(notebook, executed, parameters)
     seconds = time.perf_counter() - clock
     saved = results_path(world, notebook.stem)
     fresh = saved.exists() and saved.stat().st_mtime_ns >= started
-    return Finished(notebook.stem, seconds, executed, load_results(world, notebook.stem) if fresh else {})
+    results = load_results(world, notebook.stem) if fresh else {}
+    return Finished(notebook.stem, seconds, executed, results, left_out)

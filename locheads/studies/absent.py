@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 
 from locheads.data import Annotated
 from locheads.data.samples import Sample
@@ -84,7 +84,8 @@ def detection(
 
     Returns:
         By signal: `AUROC` with `low`, `high` (pictures resampled); at the threshold the shares `hits kept`,
-        `misses refused` and `absent refused`, the last with `refused_low`, `refused_high`.
+        `misses refused` and `absent refused`, the last with `refused_low`, `refused_high`; these are NaN
+        where no training expression is a hit.
     """
     both = pd.concat([present, absent], ignore_index=True)
     there = np.arange(len(both)) < len(present)
@@ -94,14 +95,20 @@ def detection(
         row = {"AUROC": auroc(scores, there)}
         row |= vars(auroc_interval(scores, there, both.image_id.to_numpy(), seed))
         at = threshold_keeping(training[name].to_numpy(float), training.hit.to_numpy(bool), share)
-        row |= _refused(present[name].to_numpy(float) < at, present.hit.to_numpy(bool))
-        refused = absent[name].to_numpy(float) < at
+        row |= _refused(_below(present[name], at), present.hit.to_numpy(bool))
+        refused = _below(absent[name], at)
         interval = mean_interval(refused, absent.image_id.to_numpy(), seed=seed)
         row |= {"absent refused": float(refused.mean())}
         rows[name] = row | {"refused_low": interval.low, "refused_high": interval.high}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("signal")
 
 
-def _refused(refused: Bool[np.ndarray, " n"], hit: Bool[np.ndarray, " n"]) -> dict[str, float]:
-    shares = {"hits kept": float((~refused)[hit].mean()) if hit.any() else float("nan")}
+def _below(scores: pd.Series, at: float) -> Float[np.ndarray, " n"]:
+    """Returns 1 for each score below a threshold and 0 for the others; NaN for all if it is not defined."""
+    below = (scores.to_numpy(float) < at).astype(float)
+    return np.full_like(below, np.nan) if np.isnan(at) else below
+
+
+def _refused(refused: Float[np.ndarray, " n"], hit: Bool[np.ndarray, " n"]) -> dict[str, float]:
+    shares = {"hits kept": float(1 - refused[hit].mean()) if hit.any() else float("nan")}
     return shares | {"misses refused": float(refused[~hit].mean()) if (~hit).any() else float("nan")}

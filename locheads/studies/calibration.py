@@ -108,11 +108,13 @@ def brier_gain(
 
 
 def threshold_keeping(scores: Float[np.ndarray, " n"], hit: Bool[np.ndarray, " n"], share: float) -> float:
-    """Returns the highest threshold at which at least `share` of the hits score no less.
+    """Returns the highest threshold at which at least `share` of the hits score no less; NaN without hits.
 
     Example:
         >>> threshold_keeping(np.array([0.1, 0.5, 0.7, 0.9]), np.array([False, True, True, True]), 0.6)
         0.7
     """
     ordered = np.sort(scores[hit])[::-1]
+    if not ordered.size:
+        return float("nan")
     return float(ordered[int(np.ceil(share * len(ordered))) - 1])

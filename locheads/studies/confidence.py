@@ -208,8 +208,34 @@ def verdicts(table: pd.DataFrame) -> list[str]:
     """Says of each row of `aurocs`, by its interval, whether the signal tells hits from misses."""
     said = []
     for row in table.itertuples():
+        if np.isnan(row.value):
+            said.append(
+                f"{row.signal}: AUROC not defined, {row.misses} of {row.samples} miss ({row.dataset})"
+            )
+            continue
         what = "tells hits from misses" if row.low > 0.5 else "cannot be told from chance"
         what = "is higher for misses" if row.high < 0.5 else what
         interval = f"{100 * row.value:.1f} % [{100 * row.low:.1f}, {100 * row.high:.1f}]"
         said.append(f"{row.signal} {what}: AUROC {interval} ({row.dataset})")
     return said
+
+
+def percent(value: float) -> str:
+    """Returns a share in per cent, in words where it is not defined.
+
+    Example:
+        >>> percent(0.855), percent(float("nan"))
+        ('85.5 %', 'not defined')
+    """
+    return "not defined" if np.isnan(value) else f"{100 * value:.1f} %"
+
+
+def points(difference: Mapping[str, float]) -> str:
+    """Returns a difference of shares with its interval, as of `gain`, in words where it is not defined.
+
+    Example:
+        >>> points({"value": 0.05, "low": -0.01, "high": 0.12})
+        '+5.0 points [-1.0, +12.0]'
+    """
+    value, low, high = (100 * difference[name] for name in ("value", "low", "high"))
+    return "not defined" if np.isnan(value) else f"{value:+.1f} points [{low:+.1f}, {high:+.1f}]"

@@ -25,6 +25,8 @@ FOLLOWS = 0.2
 """Least share of a head's attention to the picture that goes along with the word, or with the object."""
 BOUND = 0.5
 """Least correlation of a head's maps of a scene and of its empty floor that makes it positional."""
+SHARES = ("picture", "sink", "text", "word", "move")
+"""The columns of `table` that are shares of attention."""
 
 PerHead = Float[np.ndarray, "layer head"]
 
@@ -144,13 +146,15 @@ def table(found: Evidence, sorted_into: np.ndarray) -> pd.DataFrame:
     columns = {name: values.ravel() for name, values in vars(found).items()}
     index = pd.Index(heads, tupleize_cols=False, name="head")
     rows = pd.DataFrame({"kind": sorted_into.ravel(), **columns}, index)
-    percent = ["picture", "sink", "text", "word", "move"]
-    return rows.assign(**{name: 100 * rows[name] for name in percent})
+    return rows.assign(**{name: 100 * rows[name] for name in SHARES})
 
 
 def by_kind(heads: pd.DataFrame) -> pd.DataFrame:
-    """Averages the evidence of `table` over the heads of each kind."""
-    return heads.groupby("kind").mean().reindex(KINDS)
+    """Averages the evidence of `table` over the heads of each kind, rounded, units in the columns."""
+    means = heads.astype({name: float for name in heads if name != "kind"}).groupby("kind").mean()
+    decimals = dict.fromkeys(SHARES, 1) | {"bound": 2, "spread": 0}
+    units = {name: f"{name} [%]" for name in SHARES} | {"bound": "bound [ρ]", "spread": "spread [cells]"}
+    return means.reindex(KINDS).round(decimals).rename(columns=units)
 
 
 def typical(heads: pd.DataFrame) -> dict[str, Head]:

@@ -15,6 +15,7 @@ from PIL import Image
 from locheads.data import Annotated
 from locheads.data.samples import Sample
 from locheads.data.values import Box
+from locheads.errors import NothingToMeasure
 from locheads.evaluation.evaluate import Heads
 from locheads.evaluation.intervals import percentiles, resampled_sums
 from locheads.method.criteria import attention_sum, spatial_entropy
@@ -68,6 +69,9 @@ def texts_of(
 
     Returns:
         Three texts per picture (two where every category is there), those of a picture together.
+
+    Raises:
+        NothingToMeasure: No picture has two such objects.
     """
     rng = np.random.default_rng(seed)
     named: dict[str, dict[Box, list[Sample]]] = defaultdict(lambda: defaultdict(list))
@@ -75,6 +79,11 @@ def texts_of(
         if one.box is not None and named_category(one, objects):
             named[one.image_id][one.box].append(one)
     several = [name for name, boxes in named.items() if len(boxes) > 1]
+    if not several:
+        raise NothingToMeasure(
+            "no picture has two objects whose expressions say their category; it takes data in the `refer` "
+            "layout, which list all objects, and more of them"
+        )
     chosen = [several[place] for place in rng.permutation(len(several))[:pictures]]
     without = {one.image_id: one for one in absent_expressions(samples, objects, len(objects), seed)}
     texts = []

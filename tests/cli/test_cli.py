@@ -86,6 +86,25 @@ def test_help_is_quick_and_names_the_commands(locheads: Command) -> None:
     )
 
 
+def test_what_is_wrong_around_the_command_is_said_in_one_line(tmp_path: Path) -> None:
+    start = "import os, sys; from locheads.cli import main; gone = sys.argv.pop(); os.chdir(gone); "
+    start += "os.rmdir(gone) if os.environ.get('REMOVE') else None; main()"
+    wanted = {
+        "REMOVE": "working directory was deleted",
+        "TQDM_MININTERVAL": "among TQDM_MININTERVAL: could not",
+    }
+    for name, said in wanted.items():
+        (tmp_path / name).mkdir()
+        done = subprocess.run(
+            [sys.executable, "-c", start, "run", "--list", str(tmp_path / name)],
+            capture_output=True,
+            text=True,
+            env={**os.environ, "PYTHONPATH": str(Path(locheads_package.__file__).parents[1]), name: "x"},
+        )
+        assert done.returncode == 2 and said in done.stderr
+        assert len(done.stderr.splitlines()) == 1
+
+
 def test_help_imports_nothing_heavy() -> None:
     probe = "import sys, locheads.cli; print({'torch', 'matplotlib', 'scipy'} & sys.modules.keys())"
     done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
@@ -132,6 +151,17 @@ def test_a_failing_notebook_names_its_cell_and_leaves_its_copy(locheads: Command
     assert any(output.output_type == "error" for cell in copy.cells for output in cell.get("outputs", []))
     finished = nbformat.read(root / "runs/nothing/01_head_profiling.ipynb", as_version=4)
     assert finished.cells[-1].execution_count == 4
+
+
+def test_a_notebook_with_nothing_to_measure_is_left_out_and_the_next_one_runs(
+    locheads: Command, root: Path
+) -> None:
+    early = "from locheads.errors import NothingToMeasure\nraise NothingToMeasure('no picture fits')"
+    write(root, "01_head_profiling", SETUP, early, SAVE)
+    done = locheads("run")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-2] == "01_head_profiling is left out: no picture fits"
+    assert [path.stem for path in (root / "results/specimen").glob("0*")] == ["02_iou_frequency_correlation"]
 
 
 def test_a_dead_kernel_is_a_failing_notebook(locheads: Command, root: Path) -> None:

@@ -15,7 +15,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import LlavaForConditionalGeneration
 
 from locheads.errors import LocheadsError
-from locheads.model.attention import Wanted, _attention, _Enough, _listening, _Recorder, capture, on_host
+from locheads.model.attention import capture, on_host
+from locheads.model.attention_layer import Enough, Recorder, attention, listening
 from locheads.model.loading import load_lvlm
 from locheads.model.lvlm import Lvlm
 from locheads.model.shared_image import capture_image
@@ -157,9 +158,9 @@ def test_without_a_mask_a_token_sees_those_before_it_or_all(causal: bool) -> Non
     place, image = torch.tensor([1, 2]), torch.tensor([[0, 3, 6]])
     module = torch.nn.Module()
     module.layer_idx, module.is_causal = 0, causal
-    recorder = _Recorder(Wanted({0: None}, None), place, image)
-    with _listening(recorder), pytest.raises(_Enough):
-        _attention(module, query, key, key, None)
+    recorder = Recorder({0: None}, place, image)
+    with listening(recorder), pytest.raises(Enough):
+        attention(module, query, key, key, None)
     for text, head in np.ndindex(2, 4):
         at = int(place[text])
         scores = key[text, head // 2] @ query[text, head, at] / 8**0.5

@@ -35,3 +35,6 @@ def test_cumulative_shares_reach_the_whole_group() -> None:
     axes = figures.cumulative({"hits": np.array([0.5, 0.75])}, "agreement", 0.6).axes[0]
     assert axes.lines[0].get_ydata().tolist() == [0, 50, 100, 100]
     assert axes.lines[1].get_xdata()[0] == 0.6
+    groups = {"hits": np.zeros(0), "misses": np.array([0.5, 0.75])}
+    axes = figures.cumulative(groups, "agreement", float("nan")).axes[0]
+    assert [line.get_label() for line in axes.lines] == ["misses"]  # no hit, and so no threshold

@@ -261,6 +261,14 @@ def test_heads_are_shown_with_their_share() -> None:
     assert shown(heads) == "L14 H24 45%, L3 H2 20%"
 
 
+def test_what_is_not_defined_is_said_so_in_the_table() -> None:
+    done = Finished("02_iou_frequency_correlation", 1.0, Path("x"), {"spearman_rho": None})
+    assert any(
+        line.split()[2:5] == ["spearman_rho", "not", "defined"]
+        for line in report([done], "mine").splitlines()
+    )
+
+
 def test_headlines_are_named_once() -> None:
     names = [(headline.notebook, headline.key) for headline in HEADLINES]
     assert len(names) == len(set(names))

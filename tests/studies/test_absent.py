@@ -72,3 +72,12 @@ def test_detection_by_hand() -> None:
     assert 0 <= row["refused_low"] <= 0.5 <= row["refused_high"] <= 1
     none = absent.detection(present.assign(hit=True), gone, training, ["x"]).loc["x"]
     assert np.isnan(none["misses refused"])
+
+
+def test_without_hits_in_training_nothing_is_known_at_a_threshold() -> None:
+    training = pd.DataFrame({"x": [0.2, 0.4], "hit": [False, False]})
+    present = pd.DataFrame({"x": [0.9, 0.1], "hit": [True, False], "image_id": list("ab")})
+    gone = pd.DataFrame({"x": [0.3], "hit": False, "image_id": ["c"]})
+    row = absent.detection(present, gone, training, ["x"]).loc["x"]
+    assert row["AUROC"] == 0.5
+    assert row[["hits kept", "misses refused", "absent refused", "refused_low", "refused_high"]].isna().all()

@@ -80,6 +80,15 @@ def test_a_planted_signal_is_found_and_noise_is_not() -> None:
     assert ahead["low"] > 0.2 and ahead["value"] == pytest.approx(found.value["good"] - found.value["poor"])
 
 
+def test_where_all_miss_nothing_is_said_of_the_signals() -> None:
+    misses = planted(20).assign(hit=False)
+    found = confidence.aurocs({"here": misses}, ["good"])
+    assert confidence.verdicts(found) == ["good: AUROC not defined, 20 of 20 miss (here)"]
+    assert confidence.points(confidence.gain(misses, "good", "poor")) == "not defined"
+    assert confidence.points({"value": 0.05, "low": -0.01, "high": 0.125}) == "+5.0 points [-1.0, +12.5]"
+    assert confidence.percent(float("nan")) == "not defined" and confidence.percent(0.855) == "85.5 %"
+
+
 def test_parts_of_like_size_hold_the_smallest_boxes_first() -> None:
     hit = np.array([True, False, True, True, False, True])
     size = np.array([-1.0, -2.0, -9.0, -3.0, -8.0, -7.0])  # less is larger

@@ -219,5 +219,7 @@ def test_clear_heads_are_shown_and_those_below_the_threshold_named() -> None:
     assert head_kinds.passed_over(heads) == []
     strict = head_kinds.table(found, kinds(found, 0.9))
     assert head_kinds.passed_over(strict) == [Head(0, 0), Head(1, 0)]
-    assert head_kinds.by_kind(heads).spread["localizing"] == pytest.approx(4)
-    assert head_kinds.by_kind(heads).spread["diffuse"] > 32
+    means = head_kinds.by_kind(heads)
+    assert means["spread [cells]"]["localizing"] == 4 and means["spread [cells]"]["diffuse"] > 32
+    single = head_kinds.by_kind(heads.astype({"picture": np.float32}).assign(picture=np.float32(73.49)))
+    assert {str(value) for value in single["picture [%]"].dropna()} == {"73.5"}

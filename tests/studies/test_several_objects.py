@@ -10,6 +10,7 @@ import pytest
 
 from locheads.data import Annotated, annotated_of, read_samples
 from locheads.data.samples import Sample
+from locheads.errors import NothingToMeasure
 from locheads.method.selection import Head
 from locheads.model.loading import load_lvlm
 from locheads.studies import several_objects as several
@@ -35,7 +36,8 @@ def test_three_texts_for_a_picture_with_two_named_objects() -> None:
     assert (single.text, single.boxes) == (both.phrases[0], both.boxes[:1])
     assert (none.text, none.boxes) == ("left cross", ())
     assert {one.sample.image_id for one in (both, single, none)} == {"one"}
-    assert several.texts_of(SAMPLES[:1], OBJECTS, 5) == []
+    with pytest.raises(NothingToMeasure, match="no picture has two objects"):
+        several.texts_of(SAMPLES[:1], OBJECTS, 5)
     assert several.categories_of(OBJECTS) == {"ring", "table", "cross"}
 
 
