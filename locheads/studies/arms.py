@@ -98,7 +98,7 @@ def finished(records: Sequence[Measured], arm: str) -> list[Measured]:
 def half_way(
     steps: Float[np.ndarray, " n"], values: Float[np.ndarray, " n"], start: float | None = None
 ) -> float:
-    """Returns the step, interpolated, at which a figure is half way from its first value or `start` to its last.
+    """Returns the step, interpolated, at which a figure is half way from its first value (`start`) to its last.
 
     Where it passes the half several times, the last time counts: from there on it stays above.
 
