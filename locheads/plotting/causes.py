@@ -69,8 +69,8 @@ def single_losses(
             place = (table[column][head], table.loss[head])
             axes.annotate(str(head), place, (5, 4), fontsize=8, textcoords="offset points")
         axes.set_xlabel(column)
-        right = max(chosen, key=lambda head: table[column][head])
-        axes.annotate("localization heads", (table[column][right], table.loss[right]), (0, 12), color=FOUND,
-                      textcoords="offset points", ha="right", fontsize=10)  # fmt: skip
+        corner = (table[column][list(chosen)].max(), table.loss[list(chosen)].max())
+        axes.annotate("localization heads", corner, (0, 10), color=FOUND, textcoords="offset points",
+                      ha="right", fontsize=10)  # fmt: skip
     panels[0, 0].set_ylabel("loss of log-probability [nats]")
     return figure

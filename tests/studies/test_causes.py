@@ -250,6 +250,23 @@ def test_another_model_gets_the_specimens_records_and_is_told(
     assert "other did not learn to answer questions about these scenes" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(("moved", "made"), [(0.004, False), (0.02, True)])
+def test_the_records_hold_where_a_machine_rounds_otherwise_but_not_for_other_heads(
+    lvlm: Lvlm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moved: float, made: bool
+) -> None:
+    """Two heads of nearly equal values may change places between machines."""
+    kept, noise = load(causes_records.RECORDS), np.random.default_rng(0)
+    values = {
+        name: one + moved * (1 - 2 * noise.integers(0, 2, one.shape)) for name, one in kept.values.items()
+    }
+    assert causes_records.rankings_of(values) != kept.rankings
+    monkeypatch.setattr(causes_records, "values_of", lambda profiled, seed: values)
+    monkeypatch.setattr(causes_records, "run", lambda *given: replace(kept, weights="made"))
+    found = causes_records.records_for(lvlm, xr.Dataset(), tmp_path, 4)
+    assert (found.weights == "made") is made
+    assert found.rankings == kept.rankings
+
+
 def test_trials_made_again_agree_with_their_records(lvlm: Lvlm) -> None:
     heads = every(lvlm)
     made = [of("none", ()), Trial("zero", "frequency", 5, 0, heads[40:45])]
