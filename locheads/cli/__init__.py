@@ -10,6 +10,7 @@ import logging
 import os
 import signal
 import sys
+from importlib import import_module
 from typing import Annotated, NoReturn
 
 import typer
@@ -80,6 +81,7 @@ def main() -> None:
     before = signal.signal(signal.SIGTERM, _end)
     os.environ.pop("MPLBACKEND", None)  # figures go to files: no window, so no choice of the user
     try:
+        _check_surroundings()
         status = app(prog_name="locheads", standalone_mode=False)
     except TyperException as error:
         if not (problem := error.format_message().rstrip(".")):  # no command is given: the help is printed
@@ -105,6 +107,23 @@ def main() -> None:
     if status == _INTERRUPTED:
         print("locheads: interrupted; what had finished is kept", file=sys.stderr)
     raise SystemExit(status)
+
+
+def _check_surroundings() -> None:
+    """Refuses a working directory that was deleted, and options of tqdm in the environment that do not parse.
+
+    Raises:
+        LocheadsError: There is one.
+    """
+    try:
+        os.getcwd()
+    except FileNotFoundError as error:
+        raise LocheadsError("the working directory was deleted; change to another one") from error
+    try:
+        import_module("tqdm")  # reads its options when it is imported
+    except ValueError as error:
+        names = ", ".join(sorted(name for name in os.environ if name.startswith("TQDM_")))
+        raise LocheadsError(f"the environment has a wrong value among {names}: {error}") from error
 
 
 def _end(number: int, _: object) -> NoReturn:

@@ -86,6 +86,25 @@ def test_help_is_quick_and_names_the_commands(locheads: Command) -> None:
     )
 
 
+def test_what_is_wrong_around_the_command_is_said_in_one_line(tmp_path: Path) -> None:
+    start = "import os, sys; from locheads.cli import main; gone = sys.argv.pop(); os.chdir(gone); "
+    start += "os.rmdir(gone) if os.environ.get('REMOVE') else None; main()"
+    wanted = {
+        "REMOVE": "working directory was deleted",
+        "TQDM_MININTERVAL": "among TQDM_MININTERVAL: could not",
+    }
+    for name, said in wanted.items():
+        (tmp_path / name).mkdir()
+        done = subprocess.run(
+            [sys.executable, "-c", start, "run", "--list", str(tmp_path / name)],
+            capture_output=True,
+            text=True,
+            env={**os.environ, "PYTHONPATH": str(Path(locheads_package.__file__).parents[1]), name: "x"},
+        )
+        assert done.returncode == 2 and said in done.stderr
+        assert len(done.stderr.splitlines()) == 1
+
+
 def test_help_imports_nothing_heavy() -> None:
     probe = "import sys, locheads.cli; print({'torch', 'matplotlib', 'scipy'} & sys.modules.keys())"
     done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
