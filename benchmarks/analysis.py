@@ -35,7 +35,7 @@ from scipy import ndimage
 
 from locheads.data import read_samples
 from locheads.method.criteria import attention_sum, spatial_entropy
-from locheads.method.grounding import iou_per_head
+from locheads.method.head_iou import iou_per_head
 from locheads.model.loading import load_lvlm
 from locheads.model.lvlm import coverage_of
 from locheads.profiling.criteria_cuda import SIGMA

@@ -6,7 +6,6 @@ component with the largest convex hull gives the box.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -14,11 +13,11 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Bool, Float
 from scipy import ndimage
-from scipy.spatial import ConvexHull
 
 from locheads.method.boxes import agreement
-from locheads.method.criteria import ROUNDING, binarise, blocks, label_components
+from locheads.method.criteria import ROUNDING, binarise
 from locheads.method.geometry import Window
+from locheads.method.hulls import convex_hull, largest_component
 
 Border = Literal["mirror", "reflect"]
 """How a map goes on beyond its border, in SciPy's words: mirrored without repeating the edge, or with it."""
@@ -247,173 +246,3 @@ def _region(
 def _tight(corners: Float[np.ndarray, "corners 2"]) -> Float[np.ndarray, "4"]:
     """Returns the box (x0, y0, x1, y1) around a hull."""
     return np.concatenate([corners.min(axis=0), corners.max(axis=0)])
-
-
-def largest_component(
-    mask: Bool[np.ndarray, "rows columns"], weights: Float[np.ndarray, "rows columns"]
-) -> Bool[np.ndarray, "rows columns"]:
-    """Picks the 8-connected component whose convex hull has the largest area.
-
-    Equal areas go to the component with more weight (attention), then to the one met first from the top left.
-
-    Args:
-        mask: The pseudo-mask.
-        weights: The map that decides between equal hulls.
-
-    Returns:
-        The component's cells.
-
-    Raises:
-        ValueError: When the mask is empty.
-
-    Example:
-        >>> mask = np.array([[True, False, True, True]])
-        >>> largest_component(mask, np.ones((1, 4))).tolist()
-        [[False, False, True, True]]
-        >>> mask = np.array([[True, False, True]])
-        >>> largest_component(mask, np.array([[1.0, 0.0, 2.0]])).tolist()
-        [[False, False, True]]
-    """
-    labels = label_components(mask)
-    components = [labels == label for label in range(1, int(labels.max()) + 1)]
-    return max(components, key=lambda cells: (polygon_area(convex_hull(cells)), weights[cells].sum()))
-
-
-def convex_hull(mask: Bool[np.ndarray, "rows columns"]) -> Float[np.ndarray, "corners 2"]:
-    """Computes the convex hull of a set of cells, spanned by their corners: one cell has a hull of area 1.
-
-    Args:
-        mask: The cells, at least one.
-
-    Returns:
-        The hull's corners (x, y) in cell coordinates, in order around it.
-
-    Raises:
-        ValueError: When the mask is empty.
-
-    Example:
-        The corners of the cells (row 0, column 1) and (0, 2):
-
-        >>> sorted(convex_hull(np.array([[False, True, True]])).tolist())
-        [[1.0, 0.0], [1.0, 1.0], [3.0, 0.0], [3.0, 1.0]]
-    """
-    if not mask.any():
-        raise ValueError("an empty mask has no convex hull")
-    # The four corners of every cell, each point once; qhull lists the hull's in order.
-    row, column = np.nonzero(mask)
-    cells = np.stack([column, row], axis=-1).astype(float)
-    corners = np.unique(np.concatenate([cells + step for step in ([0, 0], [1, 0], [0, 1], [1, 1])]), axis=0)
-    return corners[ConvexHull(corners).vertices]
-
-
-def polygon_area(corners: Float[np.ndarray, "corners 2"]) -> float:
-    """Computes the area of a simple polygon by the shoelace formula; exact for whole-numbered corners.
-
-    Args:
-        corners: (x, y) in order around it, either way.
-
-    Returns:
-        The area, in squares of the corners' unit; not negative.
-
-    Example:
-        >>> polygon_area(np.array([[0.0, 0.0], [2.0, 0.0], [0.0, 1.0]]))
-        1.0
-    """
-    x, y = corners.T
-    return float(abs(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1))) / 2)
-
-
-def target_cells(
-    coverage: Float[np.ndarray, "*batch rows columns"],
-) -> Bool[np.ndarray, "*batch rows columns"]:
-    """Marks the cells of the true object: those it covers at least by half, or else those it covers most.
-
-    Args:
-        coverage: The share of each cell that the object covers, in [0, 1].
-
-    Returns:
-        True for the object's cells; of equally covered ones all. An object that covers nothing has no cell.
-
-    Example:
-        >>> target_cells(np.array([[[0.5, 0.2]], [[0.1, 0.2]], [[0.0, 0.0]]])).tolist()
-        [[[True, False]], [[False, True]], [[False, False]]]
-    """
-    most = coverage.max(axis=(-2, -1), keepdims=True)
-    return (coverage >= np.minimum(0.5, most)) & (coverage > 0)
-
-
-def iou_per_head(
-    maps: Float[np.ndarray, "*batch rows columns"],
-    coverage: Float[np.ndarray, "*leading rows columns"],
-    kernel: int = 7,
-    sigma: float = 1.0,
-    level: float = 1.0,
-) -> Float[np.ndarray, "*batch"]:
-    """Computes the IoU, on the patch grid, of each single head's pseudo-mask with the true object.
-
-    This is the measure that the paper correlates with selection frequency. All cells above the mean count,
-    not only the largest component.
-
-    Args:
-        maps: Attention maps, `[sample layer head rows columns]`.
-        coverage: The share of each cell that the object covers (`Window.mask_to_grid`), `[sample rows
-            columns]`: its leading axes are the first ones of `maps`.
-        kernel: As in `ground`.
-        sigma: As in `ground`.
-        level: As in `ground`.
-
-    Returns:
-        One IoU per map; 0 where both masks are empty.
-
-    Raises:
-        ValueError: When `smooth` does.
-
-    Example:
-        The object covers two cells; the first head marks one of them, the second another cell:
-
-        >>> maps = np.array([[[9.0, 0.0, 0.0, 0.0]], [[0.0, 0.0, 0.0, 9.0]]])
-        >>> iou_per_head(maps, np.array([[1.0, 1.0, 0.0, 0.0]])[None].repeat(2, 0), kernel=1).tolist()
-        [0.5, 0.0]
-    """
-    # One axis of maps and one of targets; the maps of a target follow one another.
-    stack = maps.reshape(-1, *maps.shape[-2:])  # [map row column]
-    targets = target_cells(coverage).reshape(-1, *coverage.shape[-2:])  # [target row column]
-    target_of = np.arange(len(stack)) // max(1, math.prod(maps.shape[coverage.ndim - 2 : -2]))  # [map]
-    ious = np.empty(len(stack))
-    for block in blocks(stack):
-        predicted = pseudo_mask(smooth(stack[block], kernel, sigma), level)
-        target = targets[target_of[block]]
-        common = np.count_nonzero(predicted & target, axis=(-2, -1))
-        union = np.count_nonzero(predicted | target, axis=(-2, -1))
-        ious[block] = common / np.maximum(union, 1)
-    return ious.reshape(maps.shape[:-2])
-
-
-def upscaled_iou(
-    maps: Float[np.ndarray, "*batch rows columns"], mask: Bool[np.ndarray, "height width"], window: Window
-) -> Float[np.ndarray, "*batch"]:
-    """Computes the IoU of each head's map with the true object in pixels, as the first release does.
-
-    The map is upscaled bilinearly to the picture and binarised above the mean of that.
-
-    Args:
-        maps: Attention maps of one sample.
-        mask: The object's pixels.
-        window: Which pixels the grid covers.
-
-    Returns:
-        One IoU per map; 0 where both masks are empty.
-
-    Raises:
-        ValueError: When the maps do not have the window's grid.
-
-    Example:
-        Two cells become the pixels 0, 1, 3, 4 times the larger; above their mean are the last two:
-
-        >>> mask = np.array([[False, False, False, True]])
-        >>> upscaled_iou(np.array([[0.0, 4.0]]), mask, Window.stretch((4, 1), (1, 2))).tolist()
-        0.5
-    """
-    predicted = binarise(window.grid_to_pixels(maps))
-    common = np.count_nonzero(predicted & mask, axis=(-2, -1))
-    return np.asarray(common / np.maximum(np.count_nonzero(predicted | mask, axis=(-2, -1)), 1))

@@ -1,6 +1,6 @@
 """Computes the criteria and the IoU of every head on the GPU, where the maps are.
 
-The numbers are those of `criteria.attention_sum`, `criteria.spatial_entropy` and `grounding.iou_per_head`
+The numbers are those of `criteria.attention_sum`, `criteria.spatial_entropy` and `head_iou.iou_per_head`
 with their defaults (the IoU also of raw maps), in double precision, up to the order of sums. Maps stay on
 the CUDA device, and only three numbers per map leave it. Samples are processed in blocks, which bounds the
 memory.
@@ -17,7 +17,8 @@ from jaxtyping import Bool, Float, Int
 from torch.nn.functional import max_pool2d
 
 from locheads.method.criteria import ROUNDING
-from locheads.method.grounding import smooth, target_cells
+from locheads.method.grounding import smooth
+from locheads.method.head_iou import target_cells
 
 SIGMA: Mapping[Literal["raw", "smoothed"], float] = {"raw": 0.0, "smoothed": 1.0}
 """The Gaussian's standard deviation in cells before a map is binarised for its IoU."""
@@ -40,7 +41,7 @@ def judge(
 
     Args:
         maps: One tensor per sample, at least one, all of the same shape and on the same device.
-        coverage: Share of each cell that the object covers, in [0, 1], as for `grounding.iou_per_head`.
+        coverage: Share of each cell that the object covers, in [0, 1], as for `head_iou.iou_per_head`.
         iou_of: Map of which the IoU is taken.
 
     Returns:
@@ -96,7 +97,7 @@ def iou_per_head(
     target: Bool[torch.Tensor, "*#batch row column"],
     sigma: float,
 ) -> Float[torch.Tensor, "*batch"]:
-    """Computes IoUs as `grounding.iou_per_head`, from the object's cells; 0 where both masks are empty."""
+    """Computes IoUs as `head_iou.iou_per_head`, from the object's cells; 0 where both masks are empty."""
     if sigma:
         # Blurring is linear and separable: column j of these matrices is the blurred unit impulse at cell j.
         impulses = (np.eye(side)[..., None] for side in maps.shape[-2:])

@@ -13,7 +13,7 @@ import xarray as xr
 from locheads.data.samples import Sample, by_image
 from locheads.locks import hold
 from locheads.method.criteria import attention_sum, spatial_entropy
-from locheads.method.grounding import iou_per_head
+from locheads.method.head_iou import iou_per_head
 from locheads.model.attention import Heads, capture_each, on_host
 from locheads.model.lvlm import Lvlm, coverage_of
 from locheads.model.shared_image import capture_image, shares

@@ -21,15 +21,8 @@ from locheads.evaluation.evaluate import Variant
 from locheads.evaluation.intervals import corrected
 from locheads.evaluation.metrics import bootstrap_interval
 from locheads.method.criteria import curvature_threshold
-from locheads.method.selection import (
-    Head,
-    candidates,
-    frequency_over_trials,
-    name_of,
-    passing_heads,
-    select_heads,
-    top_heads,
-)
+from locheads.method.frequency import frequency_over_trials
+from locheads.method.selection import Head, candidates, name_of, passing_heads, select_heads, top_heads
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,8 @@ from locheads.data.samples import Sample
 from locheads.evaluation.evaluate import Variant, stored_maps
 from locheads.evaluation.intervals import p_value, percentiles, resampled_ratios
 from locheads.evaluation.metrics import box_iou, spearman
-from locheads.method.selection import Head, Selection, selection_frequency
+from locheads.method.frequency import selection_frequency
+from locheads.method.selection import Head, Selection
 from locheads.model.lvlm import Lvlm
 
 RANDOM = "random"

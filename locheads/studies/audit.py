@@ -18,9 +18,10 @@ from jaxtyping import Bool, Float, Int
 from locheads.data.samples import Sample, true_mask
 from locheads.evaluation.evaluate import Variant, evaluate_variants, stored_maps
 from locheads.method.criteria import bottom_row_peak, curvature_threshold, sample_thresholds, spatial_entropy
-from locheads.method.grounding import iou_per_head, upscaled_iou
+from locheads.method.frequency import frequency_over_trials
+from locheads.method.head_iou import iou_per_head, upscaled_iou
 from locheads.method.releases import keeping_one, lowest_entropies, passing_by_number
-from locheads.method.selection import Head, candidates, frequency_over_trials, top_heads
+from locheads.method.selection import Head, candidates, top_heads
 from locheads.model.lvlm import Lvlm, coverage_of
 from locheads.model.segmenter import Segmenter
 from locheads.studies.audit_readings import IouOf, Reading

@@ -13,14 +13,8 @@ from jaxtyping import Bool
 from locheads import paper
 from locheads.evaluation.evaluate import Variant
 from locheads.method.criteria import curvature_threshold
-from locheads.method.selection import (
-    Criterion,
-    Head,
-    candidates,
-    frequency_over_trials,
-    greedy_heads,
-    top_heads,
-)
+from locheads.method.frequency import frequency_over_trials
+from locheads.method.selection import Criterion, Head, candidates, greedy_heads, top_heads
 
 CRITERIA: tuple[Criterion, ...] = ("attention_sum", "entropy", "both")
 """The columns of Table 5."""

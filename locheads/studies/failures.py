@@ -17,7 +17,7 @@ from scipy import ndimage
 from locheads.data.samples import Box, Sample, true_mask
 from locheads.evaluation.intervals import mean_interval
 from locheads.evaluation.metrics import box_iou, mask_iou
-from locheads.method.grounding import convex_hull, polygon_area
+from locheads.method.hulls import convex_hull, polygon_area
 from locheads.model.lvlm import Lvlm
 from locheads.model.segmenter import Segmenter
 from locheads.progress import progress

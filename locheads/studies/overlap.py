@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float
 
 from locheads.data.samples import Sample
 from locheads.evaluation.intervals import mean_interval
-from locheads.method.grounding import iou_per_head
+from locheads.method.head_iou import iou_per_head
 from locheads.method.selection import Head, Selection
 from locheads.model.lvlm import Lvlm, coverage_of
 from locheads.studies.across_models import Compared

@@ -11,14 +11,8 @@ from jaxtyping import Float
 from locheads.evaluation.intervals import percentiles, resampled_sums
 from locheads.evaluation.metrics import Interval
 from locheads.method.criteria import curvature_threshold, sample_thresholds
-from locheads.method.selection import (
-    candidates,
-    frequency_over_trials,
-    name_of,
-    passing_heads,
-    selection_frequency,
-    top_heads,
-)
+from locheads.method.frequency import frequency_over_trials, selection_frequency
+from locheads.method.selection import candidates, name_of, passing_heads, top_heads
 
 Sums = Float[np.ndarray, "sample layer head"]
 """Attention sums, or spatial entropies, of every head on every sample."""

@@ -10,7 +10,8 @@ from jaxtyping import Float
 
 from locheads.evaluation.intervals import mean_interval
 from locheads.evaluation.metrics import Interval
-from locheads.method.selection import Head, Selection, trial_frequencies
+from locheads.method.frequency import trial_frequencies
+from locheads.method.selection import Head, Selection
 from locheads.studies.ablation import rank_agreement
 
 

@@ -9,17 +9,9 @@ from scipy import ndimage
 
 from locheads.method import criteria
 from locheads.method.geometry import Window
-from locheads.method.grounding import (
-    combine,
-    convex_hull,
-    ground,
-    iou_per_head,
-    largest_component,
-    polygon_area,
-    pseudo_mask,
-    smooth,
-    target_cells,
-)
+from locheads.method.grounding import combine, ground, pseudo_mask, smooth
+from locheads.method.head_iou import iou_per_head, target_cells
+from locheads.method.hulls import convex_hull, largest_component, polygon_area
 
 masks = hnp.arrays(np.bool_, st.tuples(st.integers(1, 7), st.integers(1, 7))).filter(np.any)
 

@@ -18,7 +18,8 @@ from locheads.method.criteria import (
     spatial_entropy,
 )
 from locheads.method.geometry import Window
-from locheads.method.grounding import ground, upscaled_iou
+from locheads.method.grounding import ground
+from locheads.method.head_iou import upscaled_iou
 from locheads.method.releases import keeping_one, lowest_entropies, passing_by_number
 
 # Some cells exceed the mean by less than the floor of 0.001, some by more; ties are frequent.

@@ -10,6 +10,7 @@ from hypothesis.extra import numpy as hnp
 
 from locheads.errors import LocheadsError
 from locheads.method.criteria import curvature_threshold
+from locheads.method.frequency import selection_frequency, trial_frequencies
 from locheads.method.selection import (
     Head,
     candidates,
@@ -18,10 +19,8 @@ from locheads.method.selection import (
     parse_heads,
     passing_heads,
     random_heads,
-    selection_frequency,
     take_heads,
     top_heads,
-    trial_frequencies,
 )
 
 SHAPE = st.tuples(st.integers(1, 4), st.integers(1, 5), st.integers(1, 4))

@@ -13,7 +13,7 @@ from hypothesis.extra import numpy as hnp
 from scipy import ndimage
 
 from locheads.method.criteria import attention_sum, label_components, spatial_entropy
-from locheads.method.grounding import iou_per_head
+from locheads.method.head_iou import iou_per_head
 from locheads.profiling import criteria_cuda as on_card
 
 # Few distinct values, so that ties with the mean and neighbouring components are frequent.

@@ -26,7 +26,7 @@ from PIL import Image
 from locheads.data.samples import Sample, by_image
 from locheads.errors import LocheadsError
 from locheads.method.criteria import attention_sum, spatial_entropy
-from locheads.method.grounding import iou_per_head
+from locheads.method.head_iou import iou_per_head
 from locheads.model.attention import capture
 from locheads.model.loading import load_lvlm
 from locheads.model.lvlm import Lvlm, coverage_of
