@@ -98,8 +98,9 @@ def finished(records: Sequence[Measured], arm: str) -> list[Measured]:
 def half_way(
     steps: Float[np.ndarray, " n"], values: Float[np.ndarray, " n"], start: float | None = None
 ) -> float:
-    """Returns the step, interpolated, at which a figure is half way from its first value (`start`) to its last.
+    """Returns the step, interpolated, at which a figure is half way from its start to its last value.
 
+    The start is the first value, or `start` where it is given.
     Where it passes the half several times, the last time counts: from there on it stays above.
 
     Example:
