@@ -69,12 +69,13 @@ class Measured:
 
 
 def read(folder: Path = RECORDS) -> list[Measured]:
-    """Reads all records, by arm, seed and step.
+    """Reads the records of all finished decoders, by arm, seed and step.
 
     Raises:
         LocheadsError: There are none.
     """
-    files = sorted(folder.glob("*-*-*.npz"))
+    last = sorted(folder.glob(f"*-*-{STEPS:05}.npz"))
+    files = [file for one in last for file in folder.glob(one.name.replace(f"{STEPS:05}", "*"))]
     if not files:
         raise LocheadsError(f"{folder}: no records; `locheads train arms` makes them, in hours")
     records = []

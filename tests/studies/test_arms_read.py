@@ -102,6 +102,14 @@ def test_seeds_that_differ_widen_the_interval() -> None:
     assert rows.loc["a", "high"] - rows.loc["a", "low"] > 0.3
 
 
+def test_decoders_that_are_not_finished_are_left_out(tmp_path: Path) -> None:
+    for name in ("words-0-00000", f"places-1-{arms.STEPS:05}", "places-1-00250", "places-10-00250"):
+        np.savez(tmp_path / f"{name}.npz", **found())
+    read = arms.read(tmp_path)
+    assert [(one.arm, one.seed, one.step) for one in read] == [("places", 1, 250), ("places", 1, arms.STEPS)]
+    assert read[0].figures()["answers"] == 0.75
+
+
 def test_no_records_are_refused(tmp_path: Path) -> None:
     with pytest.raises(LocheadsError, match="train arms"):
         arms.read(tmp_path)
