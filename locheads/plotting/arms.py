@@ -42,7 +42,7 @@ def growth(
             axes.legend(frameon=False, fontsize=10)
     first = figure.axes[0]
     first.axhline(guessing, color="black", linewidth=1, linestyle=":")
-    first.annotate("answers by guessing", (first.get_xlim()[1], guessing + 1), ha="right", fontsize=10)
+    first.annotate("answers by guessing", (first.get_xlim()[0], guessing + 1), fontsize=10)
     return figure
 
 
