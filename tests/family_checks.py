@@ -169,8 +169,8 @@ over all layers and heads. *Shared*: whether several expressions of an image sha
 (`capture_image`), and the largest difference that this makes to their maps; *no* where image tokens see the
 expression, layers fold the past into a state, or every pass asks for the picture. *Carried back*: image tokens
 are queries that stand for no place; the map over them is dealt out to patches by attention rollout through the
-resampler (`locheads/method/carried_back.py`), and *rows* compares with that of eager attention; `Lvlm.carried`
-says so, and a warning at loading. *Pixels right*: a region painted into pictures of
+resampler (`locheads/method/carried_back.py`), and *rows* compares with shares computed anew from its
+projections; `Lvlm.carried` says so, and a warning at loading. *Pixels right*: a region painted into pictures of
 {" and ".join(f"{w}×{h}" for w, h in SIZES)} pixels changes the tokens of the cells that lie in it more than
 any token of a cell outside, with each fit (own, pad, stretch); for Gemma 3n, whose convolutions reach further
 at the small size of this test, outside begins two cells away; where maps are carried back, the patches that

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
+from scipy.optimize import nnls
 
 ROUNDING = 1e-3
 """How far the shares of a token may be from 1 in sum: half precision."""
@@ -138,10 +139,7 @@ def dealt_out(
 def gathered(
     coverage: Float[np.ndarray, "*batch rows columns"], shares: Float[np.ndarray, "*leading tokens patches"]
 ) -> Float[np.ndarray, "*batch tokens"]:
-    """Returns the share of each token that an object covers: the ideal map over tokens, for the ceiling.
-
-    Carried back, it is the best map that can be had of an object if tokens know exactly how much of it they
-    hold.
+    """Returns the share of each token that an object covers: what a head would attend to that knows just this.
 
     Args:
         coverage: Share of each patch, in [0, 1], that the object covers.
@@ -153,3 +151,25 @@ def gathered(
     """
     flat = coverage.reshape(*coverage.shape[:-2], -1)
     return (shares @ flat[..., None])[..., 0]
+
+
+def fitted(
+    coverage: Float[np.ndarray, "rows columns"], shares: Float[np.ndarray, "tokens patches"]
+) -> Float[np.ndarray, " tokens"]:
+    """Returns the attention to the tokens that, carried back, comes closest to an object: the ceiling.
+
+    Closest in least squares over all patches, among attentions that are not negative. Attention to what a token
+    holds (`gathered`) is one of them; where tokens are blocks, both are the same up to a factor.
+
+    Args:
+        coverage: Share of each patch, in [0, 1], that the object covers.
+        shares: As in `carry_back`.
+
+    Example:
+        The second token is not needed for the left patch:
+
+        >>> fitted(np.array([[1.0, 0.0]]), np.array([[1.0, 0.0], [0.5, 0.5]])).tolist()
+        [1.0, 0.0]
+    """
+    weights, _ = nnls(shares.T, coverage.ravel())
+    return np.asarray(weights)

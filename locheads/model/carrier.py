@@ -66,12 +66,17 @@ class Carrier:
             ]
         return [
             (one.float() @ shares.to(one.device)).unflatten(-1, grid)
-            for one, shares, grid in zip(rows, self._shares(grids, len(rows)), grids, strict=True)
+            for one, shares, grid in zip(rows, self.shares(grids), grids, strict=True)
         ]
 
-    def _shares(self, grids: Sequence[Grid], count: int) -> list[torch.Tensor]:
-        """Computes the share of each patch in each token, of every text; texts may share a picture."""
-        assert self._resampler is not None
+    def shares(self, grids: Sequence[Grid]) -> list[Float[torch.Tensor, "tokens patches"]]:
+        """Computes the share of each patch in each token, of every text; texts may share a picture.
+
+        Raises:
+            LocheadsError: The model's image tokens are cells.
+        """
+        if self._resampler is None:
+            raise LocheadsError(f"{self._lvlm.name}: its image tokens are cells, nothing is carried back")
         if self._resampler.exact is not None:
             return [torch.from_numpy(self._resampler.exact(grid)).float() for grid in grids]
         tokens = self._resampler.tokens(self._lvlm.model.config)
@@ -80,7 +85,7 @@ class Carrier:
         # Pictures of a batch are padded to the largest, whose patches are in raster order.
         largest = tuple(max(edges) for edges in zip(*grids, strict=True))
         padded = shares.reshape(*shares.shape[:2], *largest)
-        padded = np.broadcast_to(padded, (count, *padded.shape[1:]))
+        padded = np.broadcast_to(padded, (len(grids), *padded.shape[1:]))
         cut = [one[:, :down, :across] for one, (down, across) in zip(padded, grids, strict=True)]
         return [torch.tensor(one.reshape(tokens, -1), dtype=torch.float32) for one in cut]
 

@@ -6,8 +6,10 @@ model is there before it gets a resampler. A new projector pools, and both learn
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
+from math import isqrt
 from pathlib import Path
 
 import numpy as np
@@ -15,16 +17,30 @@ import torch
 from torch import nn
 from transformers import LlavaForConditionalGeneration
 
+from locheads.data import read_samples
+from locheads.data.samples import Sample
+from locheads.evaluation.evaluate import ceiling
+from locheads.evaluation.metrics import box_iou
+from locheads.method.carried_back import block_shares, carry_back, fitted, gathered
+from locheads.method.grounding import ground
+from locheads.model.attention import Wanted, forward
+from locheads.model.carrier import Carrier
+from locheads.model.families import Family, Resampler
+from locheads.model.loading import load_lvlm
+from locheads.model.lvlm import Lvlm, coverage_of
+from locheads.model.own_answer import parse_place, region_of
 from locheads.model.shipped import SPECIMENS
 from locheads.specimen import answers
-from locheads.specimen.arms import COURSE, SCENES, ArmConversations
-from locheads.specimen.pooling import PROJECTORS, TOKENS
-from locheads.specimen.tower import VISION
+from locheads.specimen.arms import COURSE, SAMPLES, SCENES, STYLE, ArmConversations, measured, write
+from locheads.specimen.pooling import LOOKING, PROJECTORS, TOKENS, attentions
+from locheads.specimen.tower import VISION, patch_count
 from locheads.specimen.training import Batch, ScenePool, make_pool, train
-from locheads.specimen.vocabulary import make_tokenizer
+from locheads.specimen.vocabulary import make_processor, make_tokenizer
 
 STEPS, WITH_FEATURES = 240, 1_500
 """Of the optimiser; scenes whose features are kept."""
+SHOWN = 3
+"""Expressions whose shares are kept."""
 POOLED = replace(COURSE, whole=0.0, deep=0.0, rate=1e-3)
 RECORDS = Path(__file__).with_name("records") / "pooled"
 
@@ -56,7 +72,34 @@ def pooled_model(arm: str, seed: int) -> LlavaForConditionalGeneration:
 
 
 def run_pooled(arm: str, seed: int, work: Path, records: Path = RECORDS) -> None:
-    """Train one arm from one seed, or resume it, and write its records."""
+    """Train one arm from one seed, or resume it, and write its records.
+
+    Args:
+        arm: One of `PROJECTORS`, or "grid", the narrow specimen as it is shipped, which is measured alone.
+        seed: Of the new weights, and of the turns.
+        work: Folder of scenes, features and checkpoints.
+        records: Folder of the records, one file an arm and seed.
+    """
+    if arm == "grid":
+        lvlm = load_lvlm("specimen-narrow")
+        found = {"ceiling": ceiling(lvlm, _judged_on())}
+    else:
+        lvlm = pooled_lvlm(trained(arm, seed, work), arm)
+        found = tokens_of(lvlm, arm)
+    found |= measured(lvlm, finished=True)
+    found["placed"] = _placed(found.pop("said"), _judged_on())
+    write(records / f"{arm}-{seed}.npz", found)
+
+
+def _placed(said: Sequence[str], samples: Sequence[Sample]) -> np.ndarray:
+    """Return of each answer whether it names the region in which the object is."""
+    boxes, sizes = (np.array([getattr(s, name) for s in samples], float) for name in ("box", "size"))
+    true = region_of(boxes, sizes)
+    return np.array([parse_place(text) == tuple(region) for text, region in zip(said, true, strict=True)])
+
+
+def trained(arm: str, seed: int, work: Path) -> LlavaForConditionalGeneration:
+    """Train projector and decoder of an arm, or resume; arguments as of `run_pooled`."""
     model = pooled_model(arm, seed)
     scenes = make_pool(work, SCENES, VISION.image_size, seed=3)
     pool = ScenePool(scenes.images[:WITH_FEATURES], scenes.things[:WITH_FEATURES])
@@ -65,5 +108,69 @@ def run_pooled(arm: str, seed: int, work: Path, records: Path = RECORDS) -> None
     model.model.vision_tower.requires_grad_(False)
     learners = nn.ModuleList([model.model.multi_modal_projector, model.model.language_model, model.lm_head])
     model.model.language_model.compile(dynamic=False)
-    loss = partial(answers.answer_loss, model, places=TOKENS[arm])
-    train(learners, batches, loss, POOLED.rate, work / f"pooled-{arm}-{seed}.ckpt", seed, warm_up=50, save_every=40)
+    loss, checkpoint = partial(answers.answer_loss, model, places=TOKENS[arm]), work / f"pooled-{arm}-{seed}.ckpt"
+    train(learners, batches, loss, POOLED.rate, checkpoint, seed, warm_up=50, save_every=40)
+    return model
+
+
+def pooled_lvlm(model: LlavaForConditionalGeneration, arm: str) -> Lvlm:
+    """Return an arm's model for capture: its maps are carried back to the patches of the narrow specimen."""
+    lvlm, side = load_lvlm("specimen-narrow"), isqrt(TOKENS[arm])
+    core = lvlm.model.model
+    core.multi_modal_projector = model.model.multi_modal_projector.eval()
+    core.language_model.load_state_dict(model.model.language_model.state_dict())
+    lvlm.model.lm_head.load_state_dict(model.lm_head.state_dict())
+    processor = make_processor(VISION.image_size, VISION.image_size // side)  # writes as many image tokens
+    block = getattr(core.multi_modal_projector, "block", None)
+    resampler = Resampler(
+        arm,
+        lambda config: TOKENS[arm],
+        lambda loaded: [] if block else attentions(loaded.model.multi_modal_projector),
+        exact=partial(block_shares, block=block) if block else None,
+    )
+    family = Family("pooled", lambda config: isqrt(patch_count(VISION)), resampler=resampler)
+    return replace(lvlm, name=f"pooled-{arm}", processor=processor, family=family, _grids={})
+
+
+def _judged_on() -> list[Sample]:
+    return read_samples("specimen", STYLE, "val", limit=SAMPLES, seed=0)
+
+
+def tokens_of(lvlm: Lvlm, arm: str) -> dict[str, np.ndarray]:
+    """Return what the tokens of an arm hold of the expressions of val that it is judged on.
+
+    Returns:
+        By expression, IoUs of two boxes: `ceiling`, from the map that the shares can make most like the true mask,
+        and `projected`, from the true mask projected onto the tokens and carried back.
+        `patches`: by expression, number of patches that a token is made of: the mean of exp of the shares'
+        entropy. With learned queries also `shares` and `token_maps` of the first `SHOWN` expressions, the maps
+        over tokens of all heads.
+    """
+    found: dict[str, list] = {n: [] for n in ("ceiling", "projected", "patches", "shares", "token_maps")}
+    samples = _judged_on()
+    for sample in samples:
+        rows, shares = _read(lvlm, sample)
+        window = lvlm.window(sample.size)
+        for name, ideal in (("ceiling", fitted), ("projected", gathered)):
+            weights = ideal(coverage_of(lvlm, sample), shares)
+            carried = carry_back(weights, shares, (window.rows, window.columns))
+            found[name].append(ground(carried[None], window).box)
+        logs = np.log(shares, where=shares > 0, out=np.zeros_like(shares))
+        found["patches"].append(np.exp(-(shares * logs).sum(-1)).mean())
+        found["shares"].append(shares.astype(np.float16))
+        found["token_maps"].append(rows.astype(np.float16))
+    boxes = np.array([sample.box for sample in samples], float)
+    kept = {name: box_iou(np.stack(found[name]), boxes) for name in ("ceiling", "projected")}
+    kept["patches"] = np.array(found["patches"])
+    if arm in LOOKING:
+        kept |= {name: np.stack(found[name][:SHOWN]) for name in ("shares", "token_maps")}
+    return kept
+
+
+def _read(lvlm: Lvlm, sample: Sample) -> tuple[np.ndarray, np.ndarray]:
+    """Return the rows of all heads over the tokens, and the shares of patches in them."""
+    wanted, encoded = Wanted.of(lvlm, None), lvlm.encode([sample.image], [sample.expression])
+    with Carrier(lvlm) as carrier:
+        rows = forward(lvlm, encoded.inputs, wanted, encoded.query, encoded.image_tokens)
+    (shares,) = carrier.shares(encoded.grids)
+    return wanted.stack(lvlm, rows)[0].numpy(), shares.double().numpy()

@@ -109,3 +109,15 @@ PROJECTORS: dict[str, Callable[[nn.Module, int], nn.Module]] = {
 """By arm: makes the projector from the known one and the width of the patches' features."""
 TOKENS = {"average": 144, "shuffle": 144, "perceiver": LEARNED, "qformer": LEARNED, "cls": 1}
 """Visual tokens of a picture."""
+LOOKING = ("perceiver", "qformer")
+"""Arms whose queries are learned."""
+
+
+def attentions(projector: Resampler) -> list[tuple[Attention, str]]:
+    """Return the attentions of learned queries in their order, as `families.Resampler.looks` wants them."""
+    looks: list[tuple[Attention, str]] = []
+    for layer, cross in enumerate(projector.cross):
+        if projector.own is not None:
+            looks.append((projector.own[layer], "own"))
+        looks.append((cross, "patches"))
+    return looks

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from locheads.method.carried_back import Look, block_shares, carry_back, dealt_out, gathered, rollout
+from locheads.method.carried_back import Look, block_shares, carry_back, dealt_out, fitted, gathered, rollout
 
 
 def rows(rng: np.random.Generator, *shape: int) -> np.ndarray:
@@ -107,6 +107,27 @@ def test_tokens_gather_what_an_object_covers() -> None:
     covered[:2, :3] = 1.0
     np.testing.assert_allclose(gathered(covered, block_shares((4, 4), 2)), [1.0, 0.5, 0.0, 0.0])
     np.testing.assert_allclose(gathered(covered, block_shares((4, 4), 4)), [6 / 16])
+
+
+def test_the_fitted_attention_is_the_planted_one_and_of_blocks_what_they_hold() -> None:
+    rng = np.random.default_rng(5)
+    shares, planted = rows(rng, 6, 20), np.array([0.0, 2.0, 0.0, 0.5, 0.0, 1.0])
+    object_ = carry_back(planted, shares, (4, 5))
+    np.testing.assert_allclose(fitted(object_, shares), planted, atol=1e-8)
+    covered = rng.random((4, 6))
+    blocks = block_shares((4, 6), 2)
+    np.testing.assert_allclose(fitted(covered, blocks), 4 * gathered(covered, blocks))
+
+
+def test_no_attention_comes_closer_than_the_fitted_one() -> None:
+    rng = np.random.default_rng(6)
+    shares, covered = rows(rng, 5, 12), (rng.random((3, 4)) > 0.6).astype(float)
+
+    def distance(weights: np.ndarray) -> float:
+        return float(((carry_back(weights, shares, (3, 4)) - covered) ** 2).sum())
+
+    best = distance(fitted(covered, shares))
+    assert all(best <= distance(rng.random(5) * scale) for scale in (0.1, 1.0, 4.0) for _ in range(50))
 
 
 def test_what_does_not_fit_is_refused() -> None:
