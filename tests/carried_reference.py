@@ -10,10 +10,16 @@ import torch
 from transformers import PreTrainedModel
 
 
-def expected_maps(eager: PreTrainedModel, inputs: dict[str, torch.Tensor], rows: torch.Tensor) -> torch.Tensor:
+def expected_maps(
+    eager: PreTrainedModel, inputs: dict[str, torch.Tensor], rows: torch.Tensor
+) -> torch.Tensor:
     """Rows over the visual tokens, `batch × layer × head × tokens`, as maps over patches in raster order."""
     with torch.no_grad():
-        held = _perceiver(eager, inputs) if hasattr(eager.config, "perceiver_config") else _q_former(eager, inputs)
+        held = (
+            _perceiver(eager, inputs)
+            if hasattr(eager.config, "perceiver_config")
+            else _q_former(eager, inputs)
+        )
     return torch.einsum("blht,btp->blhp", rows.double(), held).float()
 
 
@@ -72,7 +78,7 @@ def _perceiver(eager: PreTrainedModel, inputs: dict[str, torch.Tensor]) -> torch
 
 
 def _absorbed(chain: Sequence[tuple[torch.Tensor | None, torch.Tensor | None]], tokens: int) -> torch.Tensor:
-    """Where a walk ends that goes back through the looks: at each it stays with chance 1/2; patches absorb."""
+    """Where a walk ends that goes back through the looks: at each it stays by half; patches absorb."""
     states = max(own.shape[-1] for own, _ in chain if own is not None)
     batch, patches = next((seen.shape[0], seen.shape[-1]) for _, seen in chain if seen is not None)
     walk = torch.eye(states + patches, dtype=torch.double).repeat(batch, 1, 1)

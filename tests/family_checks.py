@@ -98,9 +98,7 @@ def changes(lvlm: Lvlm, plain: Image.Image, painted: Image.Image) -> np.ndarray:
         decoder = next(module for module in lvlm.model.modules() if type(module).__name__ in resamplers)
         name = "context" if lvlm.dynamic else "encoder_hidden_states"
     seen: list[torch.Tensor] = []
-    hook = decoder.register_forward_pre_hook(
-        lambda _, __, given: seen.append(given[name]), with_kwargs=True
-    )
+    hook = decoder.register_forward_pre_hook(lambda _, __, given: seen.append(given[name]), with_kwargs=True)
     for image in (plain, painted):
         encoded = lvlm.encode([image], EXPRESSIONS[:1])
         with torch.no_grad():
@@ -167,10 +165,11 @@ have none, and the others are counted from 0 (`Lvlm.attending` holds the model's
 difference between captured rows and those of eager attention (`output_attentions=True`), single precision,
 over all layers and heads. *Shared*: whether several expressions of an image share one pass over it
 (`capture_image`), and the largest difference that this makes to their maps; *no* where image tokens see the
-expression, layers fold the past into a state, or every pass asks for the picture. *Carried back*: image tokens
-are queries that stand for no place; the map over them is dealt out to patches by attention rollout through the
-resampler (`locheads/method/carried_back.py`), and *rows* compares with shares computed anew from its
-projections; `Lvlm.carried` says so, and a warning at loading. *Pixels right*: a region painted into pictures of
+expression, layers fold the past into a state, or every pass asks for the picture. *Carried back*: image
+tokens are queries that stand for no place; the map over them is dealt out to patches by attention rollout
+through the resampler (`locheads/method/carried_back.py`), and *rows* compares with shares computed anew from
+its projections; `Lvlm.carried` says so, and a warning at loading. *Pixels right*: a region painted into
+pictures of
 {" and ".join(f"{w}×{h}" for w, h in SIZES)} pixels changes the tokens of the cells that lie in it more than
 any token of a cell outside, with each fit (own, pad, stretch); for Gemma 3n, whose convolutions reach further
 at the small size of this test, outside begins two cells away; where maps are carried back, the patches that

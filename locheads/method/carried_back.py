@@ -3,9 +3,9 @@
 A map says how much attention each visual token gets. Each token is made of patches, in shares that sum to 1,
 and its attention is dealt out to them in these shares; so a map keeps its sum, and where every token is one
 patch it stays as it is. For pooling and pixel shuffle the shares are known: those of a block's patches are
-equal. Where learned queries look at the patches (a Q-Former, a Perceiver resampler), the shares are the weights
-of that cross-attention, averaged over its heads, and over several layers attention rollout (Abnar and Zuidema
-2020). The paper leaves open whether its method reaches such models.
+equal. Where learned queries look at the patches (a Q-Former, a Perceiver resampler), the shares are the
+weights of that cross-attention, averaged over its heads, and over several layers attention rollout (Abnar and
+Zuidema 2020). The paper leaves open whether its method reaches such models.
 """
 
 from __future__ import annotations
@@ -81,8 +81,8 @@ class Look:
 
     Attributes:
         patches: Weights of the patches, `*batch × tokens × patches`; None: it does not look at them.
-        states: Weights of the resampler's own states, `*batch × states × states`, the tokens first (a Q-Former
-            may read words behind them); None: it does not look at them.
+        states: Weights of the resampler's own states, `*batch × states × states`, the tokens first (a
+            Q-Former may read words behind them); None: it does not look at them.
     """
 
     patches: Float[np.ndarray, "*batch tokens patches"] | None = None
@@ -92,8 +92,8 @@ class Look:
 def rollout(looks: Sequence[Look], tokens: int) -> Float[np.ndarray, "*batch tokens patches"]:
     """Combines the attentions of a resampler: at each, half of a state stays and half is what it looks at.
 
-    States hold nothing of the picture before the first look at it. What the tokens hold in the end is scaled to
-    sum to 1, so that the shares of a single look are its weights.
+    States hold nothing of the picture before the first look at it. What the tokens hold in the end is scaled
+    to sum to 1, so that the shares of a single look are its weights.
 
     Args:
         looks: In the order in which they are computed.
@@ -139,7 +139,7 @@ def dealt_out(
 def gathered(
     coverage: Float[np.ndarray, "*batch rows columns"], shares: Float[np.ndarray, "*leading tokens patches"]
 ) -> Float[np.ndarray, "*batch tokens"]:
-    """Returns the share of each token that an object covers: what a head would attend to that knows just this.
+    """Returns the share of each token that an object covers: the attention of a head that knows just this.
 
     Args:
         coverage: Share of each patch, in [0, 1], that the object covers.
@@ -158,8 +158,8 @@ def fitted(
 ) -> Float[np.ndarray, " tokens"]:
     """Returns the attention to the tokens that, carried back, comes closest to an object: the ceiling.
 
-    Closest in least squares over all patches, among attentions that are not negative. Attention to what a token
-    holds (`gathered`) is one of them; where tokens are blocks, both are the same up to a factor.
+    Closest in least squares over all patches, among attentions that are not negative. Attention to what a
+    token holds (`gathered`) is one of them; where tokens are blocks, both are the same up to a factor.
 
     Args:
         coverage: Share of each patch, in [0, 1], that the object covers.

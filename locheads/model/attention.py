@@ -11,8 +11,8 @@ The path of one row:
    several query tokens per text, `batch × head × query × cells`).
 4. The pass ends as soon as the deepest layer with a wanted head has given its rows (`_Enough`): with only
    some heads wanted it ends early, and the layers above and the vocabulary projection are never computed.
-5. `Wanted.stack` joins the rows of all layers, and `Carrier.maps` folds the cells into `row × column` maps, or
-   carries them back to patches where the model's projector has pooled them.
+5. `Wanted.stack` joins the rows of all layers, and `Carrier.maps` folds the cells into `row × column` maps,
+   or carries them back to patches where the model's projector has pooled them.
 
 Layers and heads count from 0.
 """

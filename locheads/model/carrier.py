@@ -1,7 +1,7 @@
-"""Carries captured rows back to patches where a projector has pooled them into tokens that stand for no place.
+"""Carries captured rows back to patches where a projector has pooled these into tokens of no place.
 
-While the model runs, hooks keep the attention weights of its resampler (`families.Resampler`), of the very pass
-whose rows are captured. Elsewhere rows are folded into the grid as they are.
+While the model runs, hooks keep the attention weights of its resampler (`families.Resampler`), of the very
+pass whose rows are captured. Elsewhere rows are folded into the grid as they are.
 """
 
 from __future__ import annotations

@@ -20,7 +20,6 @@ from transformers import PreTrainedConfig
 from locheads.errors import LocheadsError
 from locheads.method.geometry import Window
 
-
 Kind = Literal["own", "patches", "both"]
 """What an attention looks at: its own states, the patches, or the patches and behind them its own states."""
 
@@ -32,8 +31,8 @@ class Resampler:
     Attributes:
         name: What it is called.
         tokens: Function from the model's configuration to the number of visual tokens.
-        looks: Function from the model to its attentions, in the order in which they are computed; each returns
-            its weights as second output, `batch × head × queries × keys`.
+        looks: Function from the model to its attentions, in the order in which they are computed; each
+            returns its weights as second output, `batch × head × queries × keys`.
         first: Inputs before the patches that stand for no place, such as a class token.
         exact: Function from the grid to the shares of patches in tokens, where they are known; None: from the
             attentions.
@@ -248,7 +247,9 @@ def family_of(name: str, config: PreTrainedConfig) -> Family | None:
         LocheadsError: The family is one of `REFUSED`.
     """
     if config.model_type in FAMILIES and config.get_text_config().is_encoder_decoder:
-        raise LocheadsError(f"model '{name}' ({config.model_type}) gives no maps: {_ENCODER}; take another model")
+        raise LocheadsError(
+            f"model '{name}' ({config.model_type}) gives no maps: {_ENCODER}; take another model"
+        )
     if config.model_type in REFUSED:
         raise LocheadsError(
             f"model '{name}' ({config.model_type}) gives no maps: {REFUSED[config.model_type]}; "

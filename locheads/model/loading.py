@@ -135,8 +135,8 @@ def _tell_carried(lvlm: Lvlm) -> None:
     """Warns that maps are not the model's own where its image tokens stand for no place."""
     if lvlm.carried:
         warnings.warn(
-            f"model '{lvlm.name}': its {lvlm.carried} pools the picture into tokens that stand for no place; maps "
-            "are carried back to patches through its attention, and say where the tokens come from",
+            f"model '{lvlm.name}': its {lvlm.carried} pools the picture into tokens that stand for no place; "
+            "maps are carried back to patches through its attention, and say where the tokens come from",
             LocheadsWarning,
             stacklevel=3,
         )

@@ -89,7 +89,7 @@ class Lvlm:
 
     @property
     def carried(self) -> str | None:
-        """Returns what the maps are carried back through, such as "Q-Former"; None: image tokens are cells."""
+        """Returns what maps are carried back through, such as "Q-Former"; None: image tokens are cells."""
         return self.family.resampler.name if self.family and self.family.resampler else None
 
     @cached_property

@@ -4,8 +4,8 @@ With causal attention, system sentence and image give the same keys and values f
 image (RefCOCO has about seven). A first pass computes them, and runs the vision encoder once; a second pass
 runs all expressions as one batch that reads the cached keys and values. The maps equal those of `capture` up
 to rounding. `Family.sees` says where this is impossible: in PaliGemma, image tokens attend to the expression.
-For such families, for those with layers that fold the past into a state (Qwen3.5, LFM2), for those that want the
-picture in every pass (BLIP-2), and for those not listed, `capture_image` falls back to `capture`.
+For such families, for those with layers that fold the past into a state (Qwen3.5, LFM2), for those that want
+the picture in every pass (BLIP-2), and for those not listed, `capture_image` falls back to `capture`.
 """
 
 from __future__ import annotations
@@ -63,8 +63,8 @@ class SharedImage:
         split = _split(lvlm, image, expressions) if _plain(lvlm) else None
         if split is None:
             raise LocheadsError(
-                f"{lvlm.name}: the tokens of the picture depend on the expression, or on text around it, or are "
-                "no cells of it, so that expressions cannot be read again after one pass over the picture"
+                f"{lvlm.name}: the tokens of the picture depend on the expression, or on text around it, or "
+                "are no cells of it, so that expressions cannot be read again after one pass over the picture"
             )
         self.lvlm, self._split, self._cache = lvlm, split, DynamicCache()
         with torch.inference_mode():
@@ -113,7 +113,7 @@ def shares(lvlm: Lvlm) -> bool:
 
 
 def _plain(lvlm: Lvlm) -> bool:
-    """Returns whether every token attends to all tokens before it, in every layer, and image tokens are cells."""
+    """Returns whether all tokens attend to all those before, in every layer, and image tokens are cells."""
     kinds = getattr(lvlm.model.config.get_text_config(), "layer_types", None) or ()
     family = lvlm.family
     plain = family is not None and family.sees == "before" and family.resampler is None

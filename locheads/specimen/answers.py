@@ -210,9 +210,7 @@ def turn_mask(
     return mask[:, None]
 
 
-def answer_logits(
-    model: LlavaForConditionalGeneration, batch: Batch, places: int = PATCHES
-) -> torch.Tensor:
+def answer_logits(model: LlavaForConditionalGeneration, batch: Batch, places: int = PATCHES) -> torch.Tensor:
     """Logits at every text position that has a label, `labels × vocabulary`.
 
     A picture's tokens stand at the positions `batch["seen"]`; the text follows after `places` of them.

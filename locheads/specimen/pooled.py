@@ -19,7 +19,6 @@ from transformers import LlavaForConditionalGeneration
 
 from locheads.data import read_samples
 from locheads.data.samples import Sample
-from locheads.evaluation.evaluate import ceiling
 from locheads.evaluation.metrics import box_iou
 from locheads.method.carried_back import block_shares, carry_back, fitted, gathered
 from locheads.method.grounding import ground
@@ -32,7 +31,7 @@ from locheads.model.own_answer import parse_place, region_of
 from locheads.model.shipped import SPECIMENS
 from locheads.specimen import answers
 from locheads.specimen.arms import COURSE, SAMPLES, SCENES, STYLE, ArmConversations, measured, write
-from locheads.specimen.pooling import LOOKING, PROJECTORS, TOKENS, attentions
+from locheads.specimen.pooling import BLOCKS, PROJECTORS, TOKENS, attentions
 from locheads.specimen.tower import VISION, patch_count
 from locheads.specimen.training import Batch, ScenePool, make_pool, train
 from locheads.specimen.vocabulary import make_processor, make_tokenizer
@@ -45,12 +44,20 @@ POOLED = replace(COURSE, whole=0.0, deep=0.0, rate=1e-3)
 RECORDS = Path(__file__).with_name("records") / "pooled"
 
 
-class PooledConversations(ArmConversations):
-    """What the arm "places" reads, with all patches of a picture; the positions are those of the tokens."""
+class GridConversations(ArmConversations):
+    """What the arm "places" reads: some patches of twice as many pictures, all of them in the end."""
+
+    def __init__(self, pool: ScenePool, features: np.ndarray, steps: int, seed: int) -> None:
+        super().__init__("places", pool, features, steps, seed)
+        self.course, self.tokenizer = replace(POOLED, whole=COURSE.whole), make_tokenizer()
+
+
+class PooledConversations(GridConversations):
+    """The same with all patches of a picture; the positions are those of the tokens."""
 
     def __init__(self, pool: ScenePool, features: np.ndarray, steps: int, seed: int, tokens: int) -> None:
-        super().__init__("places", pool, features, steps, seed)
-        self.course, self.tokens, self.tokenizer = POOLED, tokens, make_tokenizer()
+        super().__init__(pool, features, steps, seed)
+        self.course, self.tokens = POOLED, tokens
 
     def __getitem__(self, step: int) -> Batch:
         batch = super().__getitem__(step)
@@ -75,18 +82,13 @@ def run_pooled(arm: str, seed: int, work: Path, records: Path = RECORDS) -> None
     """Train one arm from one seed, or resume it, and write its records.
 
     Args:
-        arm: One of `PROJECTORS`, or "grid", the narrow specimen as it is shipped, which is measured alone.
+        arm: One of `PROJECTORS`.
         seed: Of the new weights, and of the turns.
         work: Folder of scenes, features and checkpoints.
         records: Folder of the records, one file an arm and seed.
     """
-    if arm == "grid":
-        lvlm = load_lvlm("specimen-narrow")
-        found = {"ceiling": ceiling(lvlm, _judged_on())}
-    else:
-        lvlm = pooled_lvlm(trained(arm, seed, work), arm)
-        found = tokens_of(lvlm, arm)
-    found |= measured(lvlm, finished=True)
+    lvlm = pooled_lvlm(trained(arm, seed, work), arm)
+    found = tokens_of(lvlm, arm) | measured(lvlm, finished=True)
     found["placed"] = _placed(found.pop("said"), _judged_on())
     write(records / f"{arm}-{seed}.npz", found)
 
@@ -104,11 +106,16 @@ def trained(arm: str, seed: int, work: Path) -> LlavaForConditionalGeneration:
     scenes = make_pool(work, SCENES, VISION.image_size, seed=3)
     pool = ScenePool(scenes.images[:WITH_FEATURES], scenes.things[:WITH_FEATURES])
     features = answers.frozen_features(pool, model.model.vision_tower, work / "pooled.npy")
-    batches = PooledConversations(pool, features, STEPS, seed, TOKENS[arm])
+    batches: GridConversations = GridConversations(pool, features, STEPS, seed)
+    if arm != "grid":
+        batches = PooledConversations(pool, features, STEPS, seed, TOKENS[arm])
     model.model.vision_tower.requires_grad_(False)
     learners = nn.ModuleList([model.model.multi_modal_projector, model.model.language_model, model.lm_head])
     model.model.language_model.compile(dynamic=False)
-    loss, checkpoint = partial(answers.answer_loss, model, places=TOKENS[arm]), work / f"pooled-{arm}-{seed}.ckpt"
+    loss, checkpoint = (
+        partial(answers.answer_loss, model, places=TOKENS[arm]),
+        work / f"pooled-{arm}-{seed}.ckpt",
+    )
     train(learners, batches, loss, POOLED.rate, checkpoint, seed, warm_up=50, save_every=40)
     return model
 
@@ -121,7 +128,7 @@ def pooled_lvlm(model: LlavaForConditionalGeneration, arm: str) -> Lvlm:
     core.language_model.load_state_dict(model.model.language_model.state_dict())
     lvlm.model.lm_head.load_state_dict(model.lm_head.state_dict())
     processor = make_processor(VISION.image_size, VISION.image_size // side)  # writes as many image tokens
-    block = getattr(core.multi_modal_projector, "block", None)
+    block = BLOCKS.get(arm)
     resampler = Resampler(
         arm,
         lambda config: TOKENS[arm],
@@ -140,11 +147,11 @@ def tokens_of(lvlm: Lvlm, arm: str) -> dict[str, np.ndarray]:
     """Return what the tokens of an arm hold of the expressions of val that it is judged on.
 
     Returns:
-        By expression, IoUs of two boxes: `ceiling`, from the map that the shares can make most like the true mask,
-        and `projected`, from the true mask projected onto the tokens and carried back.
+        By expression, IoUs of two boxes: `ceiling`, from the map that the shares can make most like the true
+        mask, and `projected`, from the true mask projected onto the tokens and carried back.
         `patches`: by expression, number of patches that a token is made of: the mean of exp of the shares'
-        entropy. With learned queries also `shares` and `token_maps` of the first `SHOWN` expressions, the maps
-        over tokens of all heads.
+        entropy. With learned queries also `shares` and `token_maps`, those of all heads, of the first `SHOWN`
+        expressions.
     """
     found: dict[str, list] = {n: [] for n in ("ceiling", "projected", "patches", "shares", "token_maps")}
     samples = _judged_on()
@@ -162,7 +169,7 @@ def tokens_of(lvlm: Lvlm, arm: str) -> dict[str, np.ndarray]:
     boxes = np.array([sample.box for sample in samples], float)
     kept = {name: box_iou(np.stack(found[name]), boxes) for name in ("ceiling", "projected")}
     kept["patches"] = np.array(found["patches"])
-    if arm in LOOKING:
+    if arm not in BLOCKS:
         kept |= {name: np.stack(found[name][:SHOWN]) for name in ("shares", "token_maps")}
     return kept
 

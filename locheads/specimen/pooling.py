@@ -100,17 +100,18 @@ class Resampler(nn.Module):
 
 
 PROJECTORS: dict[str, Callable[[nn.Module, int], nn.Module]] = {
-    "average": lambda known, width: Blocks(known, width, 2),
-    "shuffle": lambda known, width: Blocks(known, width, 2, shuffled=True),
+    "grid": lambda known, width: known,
+    "average": lambda known, width: Blocks(known, width, BLOCKS["average"]),
+    "shuffle": lambda known, width: Blocks(known, width, BLOCKS["shuffle"], shuffled=True),
     "perceiver": lambda known, width: Resampler(known, width, talking=False),
     "qformer": lambda known, width: Resampler(known, width, talking=True),
-    "cls": lambda known, width: Blocks(known, width, 24),
+    "cls": lambda known, width: Blocks(known, width, BLOCKS["cls"]),
 }
-"""By arm: makes the projector from the known one and the width of the patches' features."""
-TOKENS = {"average": 144, "shuffle": 144, "perceiver": LEARNED, "qformer": LEARNED, "cls": 1}
+"""By arm: makes the projector from the known one, and the width of the patches' features."""
+TOKENS = {"grid": 576, "average": 144, "shuffle": 144, "perceiver": LEARNED, "qformer": LEARNED, "cls": 1}
 """Visual tokens of a picture."""
-LOOKING = ("perceiver", "qformer")
-"""Arms whose queries are learned."""
+BLOCKS = {"grid": 1, "average": 2, "shuffle": 2, "cls": 24}
+"""Edge in patches of the block that a token is made of, where no queries are learned."""
 
 
 def attentions(projector: Resampler) -> list[tuple[Attention, str]]:

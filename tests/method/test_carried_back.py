@@ -1,4 +1,4 @@
-"""Maps over visual tokens carried back to patches: mass kept, exact for blocks, known for a planted resampler."""
+"""Maps over visual tokens carried back to patches: mass kept, exact for blocks, known where planted."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_a_planted_resampler_gives_the_known_map() -> None:
 
 
 def test_what_one_query_tells_another_moves_by_a_half() -> None:
-    """Two queries look at one patch each, then the first listens to the second alone, once and without losing."""
+    """Two queries look at one patch each, then the first listens to the second alone."""
     first, swap = Look(np.eye(2)), Look(states=np.array([[0.0, 1.0], [0.0, 1.0]]))
     np.testing.assert_allclose(rollout([first, swap], 2), [[0.5, 0.5], [0.0, 1.0]])
 

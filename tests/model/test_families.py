@@ -113,7 +113,7 @@ def test_a_batch_changes_nothing(lvlm: Lvlm) -> None:
 
 
 NOT_SHARED = {"paligemma", "instructblip", "blip-2", "qwen3_5", "qwen3_5_moe", "lfm2_vl"}
-"""Their image tokens see the expression, their layers fold the past into a state, or each pass wants pixels."""
+"""Their image tokens see the expression, their layers fold the past into a state, or each pass wants it."""
 WITHOUT_CHAT = {"blip-2", "instructblip"}
 PROMPTS = ["release", "plain", "chat", "See {image} Where is {expression}? Here:"]
 
