@@ -22,22 +22,28 @@ from locheads.data.samples import Sample
 from locheads.evaluation.metrics import box_iou
 from locheads.method.carried_back import block_shares, carry_back, fitted, gathered
 from locheads.method.grounding import ground
+from locheads.method.selection import top_heads
 from locheads.model.attention import Wanted, forward
 from locheads.model.carrier import Carrier
 from locheads.model.families import Family, Resampler
 from locheads.model.loading import load_lvlm
 from locheads.model.lvlm import Lvlm, coverage_of
-from locheads.model.own_answer import parse_place, region_of
+from locheads.model.own_answer import ask, parse_place, region_of
 from locheads.model.shipped import SPECIMENS
+from locheads.profiling.profile import judged, maps_of
 from locheads.specimen import answers
-from locheads.specimen.arms import COURSE, SAMPLES, SCENES, STYLE, ArmConversations, measured, write
+from locheads.specimen.arms import ASKED, COURSE, SAMPLES, SCENES, STYLE, ArmConversations, measured, write
+from locheads.specimen.card import held_out_answers
 from locheads.specimen.pooling import BLOCKS, PROJECTORS, TOKENS, attentions
 from locheads.specimen.tower import VISION, patch_count
 from locheads.specimen.training import Batch, ScenePool, make_pool, train
 from locheads.specimen.vocabulary import make_processor, make_tokenizer
+from locheads.studies.pooled import LEVELS
 
 STEPS, WITH_FEATURES = 240, 1_500
 """Of the optimiser; scenes whose features are kept."""
+FIRST_THREE = ((0, 0), (0, 1), (0, 2))
+"""Heads of an arm in which none is ever chosen: all of its maps are even."""
 SHOWN = 3
 """Expressions whose shares are kept."""
 POOLED = replace(COURSE, whole=0.0, deep=0.0, rate=1e-3)
@@ -88,9 +94,50 @@ def run_pooled(arm: str, seed: int, work: Path, records: Path = RECORDS) -> None
         records: Folder of the records, one file an arm and seed.
     """
     lvlm = pooled_lvlm(trained(arm, seed, work), arm)
-    found = tokens_of(lvlm, arm) | measured(lvlm, finished=True)
+    found = tokens_of(lvlm, arm) | (_floor(lvlm) if arm == "cls" else measured(lvlm, finished=True))
     found["placed"] = _placed(found.pop("said"), _judged_on())
+    found |= pointed(lvlm, top_heads(found["frequency"]) if found["frequency"].any() else FIRST_THREE)
     write(records / f"{arm}-{seed}.npz", found)
+
+
+def pointed(lvlm: Lvlm, heads: Sequence[tuple[int, int]]) -> dict[str, np.ndarray]:
+    """Return how the heads' maps fare when not cut at their mean.
+
+    Returns:
+        By expression of val: `pointing`, whether the centre of the brightest cell lies in the true box;
+        `levels`, `level × expression`, IoUs of the boxes at each of `LEVELS` times the mean.
+    """
+    samples, pointing, ious = _judged_on(), [], []
+    for sample, maps in zip(samples, maps_of(lvlm, samples, heads=heads), strict=True):
+        window, box = lvlm.window(sample.size), np.array(sample.box, float)
+        found = [ground(maps, window, level=level).box for level in LEVELS]
+        ious.append(box_iou(np.stack(found), np.tile(box, (len(LEVELS), 1))))
+        total = ground(maps, window).map
+        row, column = np.unravel_index(total.argmax(), total.shape)
+        x, y = window.points_to_pixels(np.array([column + 0.5, row + 0.5]))
+        pointing.append(np.ptp(total) > 0 and box[0] <= x < box[2] and box[1] <= y < box[3])
+    return {"pointing": np.array(pointing), "levels": np.stack(ious, 1)}
+
+
+def _floor(lvlm: Lvlm) -> dict[str, np.ndarray]:
+    """Return what `measured` does where all maps are even: no head is chosen, boxes are the picture."""
+    samples = _judged_on()
+    found = judged(lvlm, samples, 16)
+    even, zero = found["maps"][:, 0, 0], np.zeros(found["iou"].shape[1:])
+    boxes = [ground(one[None], lvlm.window(s.size)).box for one, s in zip(even, samples, strict=True)]
+    reached = box_iou(np.stack(boxes), np.array([s.box for s in samples], float))
+    asked = held_out_answers(lvlm, ASKED, seed=7, styles=[STYLE])
+    return {
+        "attention_sum": found["attention_sum"].mean(0),
+        "spatial_entropy": zero + np.nan,
+        "frequency": zero,
+        "iou": found["iou"].mean(0),
+        "box_iou": reached,
+        "box_iou_best": reached,
+        "image": np.array([s.image_id for s in samples]),
+        "answers": asked[asked["telling"] & (asked["asked"] != "place")]["right"].to_numpy(),
+        "said": np.array(ask(lvlm, samples, most=10)),
+    }
 
 
 def _placed(said: Sequence[str], samples: Sequence[Sample]) -> np.ndarray:

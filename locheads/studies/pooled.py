@@ -25,10 +25,12 @@ from locheads.model.lvlm import Lvlm, coverage_of
 from locheads.model.shipped import WEIGHTS
 
 RECORDS = WEIGHTS.with_name("records") / "pooled"
-GRID, FLOOR = "grid", "cls"
+GRID = "grid"
 ARMS = {"grid": 576, "average": 144, "shuffle": 144, "perceiver": 64, "qformer": 64, "cls": 1}
 """Arms, and visual tokens of a picture."""
 HIT = 0.5
+LEVELS = (1.0, 1.5, 2.0, 3.0, 4.0)
+"""Multiples of a map's mean at which it is cut in the records."""
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -52,9 +54,9 @@ def table(records: Mapping[str, Sequence[Arrays]]) -> pd.DataFrame:
     """Tabulates the arms: one row each, shares and IoUs in %.
 
     Returns:
-        `tokens`; `patches` that a token is made of; `answers` and `places` that are right; `sum`, the attention
-        to the picture, mean over heads; `entropy` of the heads, in nats; `best head`, the largest mean IoU of a
-        head's carried-back map; `rho`, rank correlation of that IoU and frequency; mean box IoU with `three
+        `tokens`; `patches` that a token is made of; `answers` and `places` that are right; `sum`, the
+        attention to the picture, mean over heads; their `entropy`, in nats; `best head`, the largest mean IoU
+        of a carried-back map; `rho`, rank correlation of that IoU and frequency; mean box IoU with `three
         heads`, the `best` head and from the true mask (`ceiling`); `Acc` with three heads.
     """
     rows = {}
@@ -66,7 +68,7 @@ def table(records: Mapping[str, Sequence[Arrays]]) -> pd.DataFrame:
             "answers": 100 * np.mean([one["answers"].mean() for one in seeds]),
             "places": 100 * of(records, arm, "placed").mean(),
             "sum": 100 * of(records, arm, "attention_sum").mean(),
-            "entropy": np.nanmean(of(records, arm, "spatial_entropy")),
+            "entropy": pd.Series(of(records, arm, "spatial_entropy").ravel()).mean(),
             "best head": 100 * iou.max(),
             "rho": np.mean([correlation(one) for one in seeds]),
             "three heads": 100 * boxes.mean(),
@@ -74,6 +76,21 @@ def table(records: Mapping[str, Sequence[Arrays]]) -> pd.DataFrame:
             "ceiling": 100 * of(records, arm, "ceiling").mean(),
             "Acc": 100 * np.mean([(one["box_iou"] >= HIT).mean() for one in seeds]),
         }
+    return pd.DataFrame.from_dict(rows, "index")
+
+
+def at_levels(records: Mapping[str, Sequence[Arrays]]) -> pd.DataFrame:
+    """Tabulates boxes of three heads where the map is cut higher than at its mean, in %.
+
+    Returns:
+        One row per arm: mean box IoU at each of `LEVELS` times the mean, and how often the brightest cell lies
+        in the true box (`pointing`).
+    """
+    rows = {}
+    for arm in records:
+        values = 100 * of(records, arm, "levels").mean(1)
+        rows[arm] = {f"{level:g}": value for level, value in zip(LEVELS, values, strict=True)}
+        rows[arm]["pointing"] = 100 * of(records, arm, "pointing").mean()
     return pd.DataFrame.from_dict(rows, "index")
 
 
@@ -91,10 +108,14 @@ def intervals(records: Mapping[str, Sequence[Arrays]], seed: int = 0) -> pd.Data
     for arm in records:
         for way, name in ways.items():
             values, pictures = of(records, arm, name), records[arm][0]["image"]
-            low, high = mean_interval(values, pictures, seed=seed)
-            mean = values.mean()
-            rows.append({"arm": arm, "way": way, "mean": 100 * mean, "low": 100 * low, "high": 100 * high})
+            rows.append({"arm": arm, "way": way} | _percent(values, pictures, seed))
     return pd.DataFrame(rows)
+
+
+def _percent(values: np.ndarray, pictures: np.ndarray, seed: int) -> dict[str, float]:
+    """Returns mean and 95 % interval over pictures, in %."""
+    interval = mean_interval(values, pictures, seed=seed)
+    return {"mean": 100 * values.mean(), "low": 100 * interval.low, "high": 100 * interval.high}
 
 
 def lost(records: Mapping[str, Sequence[Arrays]], against: str, name: str, seed: int = 0) -> pd.DataFrame:
@@ -113,9 +134,8 @@ def lost(records: Mapping[str, Sequence[Arrays]], against: str, name: str, seed:
     for arm in records:
         if arm != against:
             other = of(records, arm if against == "itself" else against, name)
-            gap = 100 * (other - of(records, arm, "box_iou"))
-            low, high = mean_interval(gap, records[arm][0]["image"], seed=seed)
-            rows[arm] = {"mean": gap.mean(), "low": low, "high": high}
+            gap = other - of(records, arm, "box_iou")
+            rows[arm] = _percent(gap, records[arm][0]["image"], seed)
     return pd.DataFrame.from_dict(rows, "index")
 
 
@@ -173,11 +193,7 @@ def by_block(
         for way, given in (("heads", chosen), ("true mask", masks)):
             boxes = [ground(pooled(one, block), w).box for one, w in zip(given, windows, strict=True)]
             values = box_iou(np.stack(boxes), true)
-            low, high = mean_interval(values, pictures, seed=seed)
-            mean = values.mean()
-            rows.append(
-                {"block": block, "way": way, "mean": 100 * mean, "low": 100 * low, "high": 100 * high}
-            )
+            rows.append({"block": block, "way": way} | _percent(values, pictures, seed))
     return pd.DataFrame(rows)
 
 
