@@ -83,8 +83,8 @@ def at_levels(records: Mapping[str, Sequence[Arrays]]) -> pd.DataFrame:
     """Tabulates boxes of three heads where the map is cut higher than at its mean, in %.
 
     Returns:
-        One row per arm: mean box IoU at each of `LEVELS` times the mean, and how often the brightest cell lies
-        in the true box (`pointing`).
+        One row per arm: mean box IoU at each of `LEVELS` times the mean, and how often the brightest cell
+        lies in the true box (`pointing`).
     """
     rows = {}
     for arm in records:
