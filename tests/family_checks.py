@@ -14,6 +14,7 @@ import locheads.model  # noqa: F401  mends torchvision before transformers is im
 import numpy as np
 import torch
 import transformers
+from carried_reference import expected_maps
 from PIL import Image
 from scipy.ndimage import maximum_filter
 from tiny_models import BUILDERS, save
@@ -51,15 +52,18 @@ def row_error(lvlm: Lvlm, folder: Path) -> float:
     encoded = lvlm.encode(images, EXPRESSIONS)
     eager = AutoModelForImageTextToText.from_pretrained(folder, attn_implementation="eager").eval()
     with torch.no_grad():
-        attentions = eager(**encoded.inputs, output_attentions=True).attentions
+        found = eager(**encoded.inputs, output_attentions=True)
+    attentions = getattr(found, "language_model_outputs", found).attentions
     every = torch.arange(len(images))
     full = [attention for attention in attentions if attention is not None]  # none of linear attention
     assert len(full) == lvlm.layers
     rows = torch.stack([layer[every, :, encoded.query] for layer in full], 1)
     image = encoded.image_tokens[:, None, None].expand(-1, *rows.shape[1:3], -1)
     expected = rows.gather(-1, image)
+    if lvlm.carried:
+        expected = expected_maps(eager, encoded.inputs, expected)
     maps = capture(lvlm, images, EXPRESSIONS).flatten(-2)
-    assert expected.std() > 1e-3 and maps.shape == expected.shape
+    assert expected.std() > (3e-4 if lvlm.carried else 1e-3) and maps.shape == expected.shape
     return float((maps - expected).abs().max())
 
 
@@ -83,18 +87,26 @@ def passes(lvlm: Lvlm) -> list[tuple[int, int]]:
 
 
 def changes(lvlm: Lvlm, plain: Image.Image, painted: Image.Image) -> np.ndarray:
-    """How much each image token that enters the decoder differs between two pictures, rows × columns."""
+    """How much each cell differs between two pictures, rows × columns.
+
+    A cell is an image token as it enters the decoder, or a patch as it enters the resampler.
+    """
     decoder = next(module for module in lvlm.model.modules() if hasattr(module, "embed_tokens"))
+    name = "inputs_embeds"
+    if lvlm.carried:
+        resamplers = {"Blip2QFormerModel", "InstructBlipQFormerModel", "Idefics2PerceiverResampler"}
+        decoder = next(module for module in lvlm.model.modules() if type(module).__name__ in resamplers)
+        name = "context" if lvlm.dynamic else "encoder_hidden_states"
     seen: list[torch.Tensor] = []
-    hook = decoder.register_forward_pre_hook(
-        lambda _, __, given: seen.append(given["inputs_embeds"]), with_kwargs=True
-    )
+    hook = decoder.register_forward_pre_hook(lambda _, __, given: seen.append(given[name]), with_kwargs=True)
     for image in (plain, painted):
         encoded = lvlm.encode([image], EXPRESSIONS[:1])
         with torch.no_grad():
             lvlm.model(**encoded.inputs)
     hook.remove()
-    tokens = [embeddings[0, encoded.image_tokens[0]] for embeddings in seen]
+    rows, columns = encoded.grids[0]
+    where = slice(-rows * columns, None) if lvlm.carried else encoded.image_tokens[0]
+    tokens = [embeddings[0, where] for embeddings in seen]
     return (tokens[1] - tokens[0]).norm(dim=-1).numpy().reshape(encoded.grids[0])
 
 
@@ -130,6 +142,8 @@ def row_of_table(name: str, folder: Path) -> str:
     shows = (
         "base view; tiles are read, not mapped" if family.view == "tiles" else "the whole picture, one view"
     )
+    if lvlm.carried:
+        shows = f"the whole picture, carried back through its {lvlm.carried}"
     return (
         f"| {family.title} | `{name}` | `{type(lvlm.model).__name__}` | {grid} | {shows} "
         f"| {'all' if lvlm.layers == every else 'those with softmax'} | {lvlm.fit} "
@@ -151,10 +165,15 @@ have none, and the others are counted from 0 (`Lvlm.attending` holds the model's
 difference between captured rows and those of eager attention (`output_attentions=True`), single precision,
 over all layers and heads. *Shared*: whether several expressions of an image share one pass over it
 (`capture_image`), and the largest difference that this makes to their maps; *no* where image tokens see the
-expression, or layers fold the past into a state. *Pixels right*: a region painted into pictures of
+expression, layers fold the past into a state, or every pass asks for the picture. *Carried back*: image
+tokens are queries that stand for no place; the map over them is dealt out to patches by attention rollout
+through the resampler (`locheads/method/carried_back.py`), and *rows* compares with shares computed anew from
+its projections; `Lvlm.carried` says so, and a warning at loading. *Pixels right*: a region painted into
+pictures of
 {" and ".join(f"{w}×{h}" for w, h in SIZES)} pixels changes the tokens of the cells that lie in it more than
 any token of a cell outside, with each fit (own, pad, stretch); for Gemma 3n, whose convolutions reach further
-at the small size of this test, outside begins two cells away.
+at the small size of this test, outside begins two cells away; where maps are carried back, the patches that
+enter the resampler instead of tokens.
 
 | family | model type | class | grid | map shows | layers | default fit | shared | rows | pixels right |
 |---|---|---|---|---|---|---|---|---|---|

@@ -206,6 +206,72 @@ def paligemma() -> Made:
     return transformers.PaliGemmaForConditionalGeneration(config), processor
 
 
+Q_FORMER = {
+    "hidden_size": 48,
+    "intermediate_size": 64,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 4,
+    "cross_attention_frequency": 2,
+    "initializer_range": 0.3,
+}
+QUERIES = 30
+
+
+def _blip_like(kind: str, text_kind: str) -> tuple[PreTrainedModel, PreTrainedTokenizerFast, object]:
+    tokenizer = make_tokenizer("<image>")
+    vision = getattr(transformers, f"{kind}VisionConfig")(**VISION | {"initializer_range": 0.1})
+    reads = {"vocab_size": 400} if kind == "InstructBlip" else {}
+    config = getattr(transformers, f"{kind}Config")(
+        text_config=text_of(tokenizer, text_kind),
+        vision_config=vision,
+        qformer_config=getattr(transformers, f"{kind}QFormerConfig")(**Q_FORMER | reads),
+        num_query_tokens=QUERIES,
+        image_token_index=tokenizer.convert_tokens_to_ids("<image>"),
+    )
+    images = transformers.BlipImageProcessor(size=SQUARE)
+    model = getattr(transformers, f"{kind}ForConditionalGeneration")(config)
+    model.query_tokens.data.normal_()
+    return model, tokenizer, images
+
+
+def blip_2() -> Made:
+    model, tokenizer, images = _blip_like("Blip2", "LlamaConfig")
+    return model, transformers.Blip2Processor(images, tokenizer, num_query_tokens=QUERIES)
+
+
+def instructblip() -> Made:
+    model, tokenizer, images = _blip_like("InstructBlip", "LlamaConfig")
+    reader = make_tokenizer("<image>")
+    return model, transformers.InstructBlipProcessor(images, tokenizer, reader, num_query_tokens=QUERIES)
+
+
+def idefics2() -> Made:
+    tokenizer = make_tokenizer(
+        "<image>", "<fake_token_around_image>", "<end_of_utterance>", chat_image="<image>\n"
+    )
+    config = transformers.Idefics2Config(
+        text_config=text_of(tokenizer, "MistralConfig"),
+        vision_config=VISION | {"image_size": 96},
+        perceiver_config={
+            "hidden_size": 48,
+            "resampler_n_latents": QUERIES,
+            "resampler_depth": 2,
+            "resampler_n_heads": 4,
+            "resampler_head_dim": 12,
+            "num_key_value_heads": 2,
+            "initializer_range": 0.3,
+        },
+        image_token_id=tokenizer.convert_tokens_to_ids("<image>"),
+    )
+    images = transformers.Idefics2ImageProcessor(size={"shortest_edge": 48, "longest_edge": 96})
+    processor = transformers.Idefics2Processor(
+        images, tokenizer, image_seq_len=QUERIES, chat_template=tokenizer.chat_template
+    )
+    model = transformers.Idefics2ForConditionalGeneration(config)
+    model.model.connector.perceiver_resampler.latents.data.normal_()
+    return model, processor
+
+
 BUILDERS: dict[str, Callable[[], Made]] = {
     "llava": llava,
     "llava_next": llava_next,
@@ -239,6 +305,9 @@ BUILDERS: dict[str, Callable[[], Made]] = {
     "fast_vlm": recent.fast_vlm,
     "vipllava": recent.vipllava,
     "paligemma": paligemma,
+    "blip-2": blip_2,
+    "instructblip": instructblip,
+    "idefics2": idefics2,
 }
 
 

@@ -12,7 +12,8 @@ The path of one row:
    several query tokens per text, `batch × head × query × cells`).
 4. The pass ends as soon as the deepest layer with a wanted head has given its rows (`Enough`): with only
    some heads wanted it ends early, and the layers above and the vocabulary projection are never computed.
-5. `Wanted.stack` joins the rows of all layers, and `capture` folds the cells into `row × column` maps.
+5. `Wanted.stack` joins the rows of all layers, and `Carrier.maps` folds the cells into `row × column` maps,
+   or carries them back to patches where the model's projector has pooled them.
 
 Layers and heads count from 0.
 """
@@ -30,6 +31,7 @@ from PIL import Image
 from locheads.errors import LocheadsError
 from locheads.method.selection import check_heads
 from locheads.model.attention_layer import Enough, Recorder, listening
+from locheads.model.carrier import Carrier
 from locheads.model.lvlm import Lvlm
 
 Heads = Sequence[tuple[int, int]]
@@ -96,11 +98,9 @@ def capture_each(
     if lvlm.family and lvlm.family.sees == "before":
         # Padding is on the right, where causal attention never looks: no mask, so the fastest kernel can run.
         inputs.pop("attention_mask")
-    rows = forward(lvlm, inputs, wanted, encoded.query, encoded.image_tokens)
-    return [
-        maps[..., : rows * columns].unflatten(-1, (rows, columns))
-        for maps, (rows, columns) in zip(wanted.stack(lvlm, rows), encoded.grids, strict=True)
-    ]
+    with Carrier(lvlm) as carrier:
+        rows = forward(lvlm, inputs, wanted, encoded.query, encoded.image_tokens)
+    return carrier.maps(wanted.stack(lvlm, rows), encoded.grids)
 
 
 def on_host(maps: Sequence[Float[torch.Tensor, "*heads row column"]]) -> list[torch.Tensor]:

@@ -2,6 +2,7 @@
 
 transformers has no common interface for this, so each family has an entry here. A family that is not listed
 is accepted when its processor is unambiguous: one square view of the image, and a square number of tokens.
+Where the projector pools the patches into query tokens (`Resampler`), maps are carried back through it.
 Tiles (LLaVA-NeXT, LLaVA-OneVision) stay in the model's input, and the map is that of the base view, the
 whole image. Where tiling can be switched off (InternVL, Idefics3, Llama 4) it is, so that the map holds all
 the attention that the image receives.
@@ -9,7 +10,7 @@ the attention that the image receives.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import isqrt
 from typing import Any, Literal
@@ -18,6 +19,30 @@ from transformers import PreTrainedConfig
 
 from locheads.errors import LocheadsError
 from locheads.method.geometry import Window
+
+Kind = Literal["own", "patches", "both"]
+"""What an attention looks at: its own states, the patches, or the patches and behind them its own states."""
+
+
+@dataclass(frozen=True)
+class Resampler:
+    """How a projector pools the patches into tokens that stand for no place; its maps are carried back.
+
+    Attributes:
+        name: What it is called.
+        tokens: Function from the model's configuration to the number of visual tokens.
+        looks: Function from the model to its attentions, in the order in which they are computed; each
+            returns its weights as second output, `batch × head × queries × keys`.
+        first: Inputs before the patches that stand for no place, such as a class token.
+        exact: Function from the grid to the shares of patches in tokens, where they are known; None: from the
+            attentions.
+    """
+
+    name: str
+    tokens: Callable[[Any], int]
+    looks: Callable[[Any], Sequence[tuple[Any, Kind]]] = lambda model: ()
+    first: int = 0
+    exact: Callable[[tuple[int, int]], Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -35,6 +60,7 @@ class Family:
         closing: Text that the processor appends to the prompt.
         sees: The attention mask: a token attends to those `before` it; image tokens also to the rest of the
             `image`; or to the whole `prompt`. Only in the last case do image tokens depend on the expression.
+        resampler: What pools the patches, so that maps are carried back through it; None: tokens are cells.
     """
 
     title: str
@@ -44,6 +70,7 @@ class Family:
     image: str | None = "{}"
     closing: str = ""
     sees: Literal["before", "image", "prompt"] = "before"
+    resampler: Resampler | None = None
 
 
 def _patches(config: Any) -> int:
@@ -59,6 +86,22 @@ def _shuffled(config: Any) -> int:
     return int(_patches(config) // config.downsample_factor)
 
 
+def _q_former(model: Any) -> list[tuple[Any, Kind]]:
+    """Returns the attentions of a Q-Former: the queries' own, then to the patches where a layer has it."""
+    core, looks = getattr(model, "model", model), []
+    for layer in core.qformer.encoder.layer:
+        looks.append((layer.attention.attention, "own"))
+        if layer.has_cross_attention:
+            looks.append((layer.crossattention.attention, "patches"))
+    return looks
+
+
+_Q_FORMER = Resampler("Q-Former", lambda config: config.num_query_tokens, _q_former, first=1)
+_PERCEIVER = Resampler(
+    "Perceiver resampler",
+    lambda config: config.perceiver_config.resampler_n_latents,
+    lambda model: [(x.self_attn, "both") for x in model.model.connector.perceiver_resampler.layers],
+)
 _QWEN = "<|vision_start|>{}<|vision_end|>"
 _GLM = "<|begin_of_image|>{}<|end_of_image|>"
 
@@ -116,6 +159,9 @@ FAMILIES: dict[str, Family] = {
     "fast_vlm": Family("FastVLM", lambda config: isqrt(config.image_seq_length)),
     "vipllava": Family("ViP-LLaVA", _patches),
     "paligemma": Family("PaliGemma", _patches, closing="\n", sees="prompt"),
+    "blip-2": Family("BLIP-2", _patches, image="", resampler=_Q_FORMER),
+    "instructblip": Family("InstructBLIP", _patches, image="", sees="prompt", resampler=_Q_FORMER),
+    "idefics2": Family("Idefics2", None, options={"do_image_splitting": False}, resampler=_PERCEIVER),
 }
 
 _QUERIES = "its {} compresses the picture into query tokens that stand for no place in it"
@@ -127,11 +173,8 @@ _CODES = "it reads pictures as codes of a tokenizer, whose grid has not been mea
 _TASK = "it does not answer in words about a picture ({})"
 _UNMEASURED = "its maps have not been compared with eager attention yet"
 REFUSED = {
-    "blip-2": _QUERIES.format("Q-Former"),
-    "instructblip": _QUERIES.format("Q-Former"),
     "instructblipvideo": _QUERIES.format("Q-Former"),
     "idefics": _QUERIES.format("Perceiver resampler"),
-    "idefics2": _QUERIES.format("Perceiver resampler"),
     "kosmos-2": _QUERIES.format("resampler"),
     "kosmos-2.5": _QUERIES.format("resampler"),
     "aria": _QUERIES.format("projector"),
@@ -203,6 +246,10 @@ def family_of(name: str, config: PreTrainedConfig) -> Family | None:
     Raises:
         LocheadsError: The family is one of `REFUSED`.
     """
+    if config.model_type in FAMILIES and config.get_text_config().is_encoder_decoder:
+        raise LocheadsError(
+            f"model '{name}' ({config.model_type}) gives no maps: {_ENCODER}; take another model"
+        )
     if config.model_type in REFUSED:
         raise LocheadsError(
             f"model '{name}' ({config.model_type}) gives no maps: {REFUSED[config.model_type]}; "

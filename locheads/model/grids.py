@@ -55,6 +55,11 @@ def _pooled(entry: torch.Tensor, processor: Any) -> Grid:
     return rows // kernel, columns // kernel
 
 
+def _unpadded(entry: torch.Tensor, processor: Any) -> Grid:
+    down, across = entry[0, :, 0].sum(), entry[0, 0].sum()  # pixels that are not padding, of the one picture
+    return int(down) // processor.patch_size, int(across) // processor.patch_size
+
+
 def _pixtral_cell(processor: Any) -> int:
     patch = processor.patch_size
     return int(patch * processor.spatial_merge_size)
@@ -72,6 +77,7 @@ REPORTS = (
         lambda p: p.image_processor.patch_size * p.image_processor.pooling_kernel_size,
         _pooled,
     ),
+    Report("pixel_attention_mask", lambda p: p.patch_size, _unpadded),
     Report("image_sizes", _pixtral_cell, _resized),
 )
 

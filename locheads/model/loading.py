@@ -97,7 +97,8 @@ def load_lvlm(
     _check(query, get_args(Query), "query")
     _check(fit or "own", get_args(Fit), "fit")
     where = {"revision": revision, "local_files_only": local_files_only}
-    attention = {"text_config": ATTENTION}
+    # The weights of a resampler are captured from eager attention.
+    attention = {"text_config": ATTENTION, "qformer_config": "eager", "perceiver_config": "eager"}
     if attn_implementation:
         attention |= {"": attn_implementation, "vision_config": attn_implementation}
     how = {"dtype": _dtype(dtype), "attn_implementation": attention, "device_map": device_map}
@@ -113,6 +114,7 @@ def load_lvlm(
     way, image_size = _fit(name, family, processor, cast("Fit | None", fit), image_size)
     lvlm = Lvlm(name, model.eval(), processor, text, family, way, image_size, cast(Query, query), image)
     _tell_layers(lvlm)
+    _tell_carried(lvlm)
     return lvlm
 
 
@@ -124,6 +126,17 @@ def _tell_layers(lvlm: Lvlm) -> None:
         warnings.warn(
             f"model '{lvlm.name}': {lvlm.layers} of {every} layers have softmax attention and give maps; "
             f"layers 0 to {lvlm.layers - 1} here are the model's layers {numbers}",
+            LocheadsWarning,
+            stacklevel=3,
+        )
+
+
+def _tell_carried(lvlm: Lvlm) -> None:
+    """Warns that maps are not the model's own where its image tokens stand for no place."""
+    if lvlm.carried:
+        warnings.warn(
+            f"model '{lvlm.name}': its {lvlm.carried} pools the picture into tokens that stand for no place; "
+            "maps are carried back to patches through its attention, and say where the tokens come from",
             LocheadsWarning,
             stacklevel=3,
         )
@@ -213,6 +226,10 @@ def complete(name: str, processor: ProcessorMixin, config: PreTrainedConfig) -> 
         raise LocheadsError(f"model '{name}': its tokenizer has no pad_token; add one to its settings")
     if getattr(processor, "patch_size", 0) is None:
         processor.patch_size = config.vision_config.patch_size
+    if hasattr(config, "perceiver_config"):
+        processor.patch_size = config.vision_config.patch_size  # tells the grid, which it does not report
+    if getattr(processor, "num_query_tokens", 0) is None:
+        processor.num_query_tokens = config.num_query_tokens
     if getattr(processor, "vision_feature_select_strategy", "") is None:
         processor.vision_feature_select_strategy = config.vision_feature_select_strategy
     dropped = getattr(processor, "vision_feature_select_strategy", None) == "default"

@@ -37,7 +37,8 @@ class Encoded:
     Attributes:
         inputs: Keyword arguments of the model's forward pass; texts are padded on the right.
         image_tokens: Positions of the image tokens of each grid, in raster order, `batch × cells`; rows with
-            fewer cells than the longest are filled up with zeros.
+            fewer cells than the longest are filled up with zeros. Where maps are carried back, of all visual
+            tokens.
         grids: Rows and columns of each image's grid.
         query: Position of the query token, `batch`.
     """
@@ -85,6 +86,11 @@ class Lvlm:
         if self.family:
             return self.family.cells is None
         return bool(report_of(self.processor)) or self._grid_of((64, 64)) != self._grid_of((192, 192))
+
+    @property
+    def carried(self) -> str | None:
+        """Returns what maps are carried back through, such as "Q-Former"; None: image tokens are cells."""
+        return self.family.resampler.name if self.family and self.family.resampler else None
 
     @cached_property
     def _own_tokens(self) -> tuple[str, ...]:
@@ -248,6 +254,9 @@ class Lvlm:
         else:
             grids = [self._one_view(batch, count) for count in counts]
         tiles = self.family is not None and self.family.view == "tiles"
+        if self.family and self.family.resampler:
+            self._check_tokens(counts, self.family.resampler.tokens(self.model.config))
+            return tuple(grids)
         for count, (rows, columns) in zip(counts, grids, strict=True):
             if count < rows * columns or (count > rows * columns and not tiles):
                 raise LocheadsError(
@@ -255,6 +264,13 @@ class Lvlm:
                     "processor and model do not belong together"
                 )
         return tuple(grids)
+
+    def _check_tokens(self, counts: Sequence[int], tokens: int) -> None:
+        if set(counts) != {tokens}:
+            raise LocheadsError(
+                f"{self.name}: the processor writes {counts[0]} image tokens, the model makes {tokens}; "
+                "processor and model do not belong together"
+            )
 
     def _one_view(self, batch: Mapping[str, Any], count: int) -> tuple[int, int]:
         pixels = batch.get("pixel_values")
@@ -274,6 +290,8 @@ class Lvlm:
 
     def _image_tokens(self, ids: torch.Tensor, grids: Sequence[tuple[int, int]]) -> torch.Tensor:
         cells = [rows * columns for rows, columns in grids]
+        if self.family and self.family.resampler:
+            cells = [self.family.resampler.tokens(self.model.config)] * len(cells)
         found = torch.zeros(len(ids), max(cells), dtype=torch.long)
         for row, (is_image, count) in enumerate(zip(self._is_image(ids), cells, strict=True)):
             found[row, :count] = is_image.nonzero()[:count, 0]

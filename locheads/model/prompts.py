@@ -68,14 +68,14 @@ def resolve_prompt(prompt: str, processor: ProcessorMixin, image: str) -> str:
     Args:
         prompt: `release`, `specimen`, `plain`, `chat`, or a format string.
         processor: Gives the chat template and the beginning-of-text token.
-        image: Placeholder of the image in this model's texts.
+        image: Placeholder of the image in this model's texts; empty: the processor puts it before the text.
 
     Raises:
         LocheadsError: The model has no chat template, or a placeholder is missing or repeated.
     """
     text = _chat(processor) if prompt == "chat" else PROMPTS.get(prompt, prompt).replace("{image}", image)
-    placeholder = processor.image_token
-    if text.count(placeholder) != 1 or text.count("{expression}") != 1:
+    placeholder = str(processor.image_token)
+    if text.count(placeholder) != int(bool(image)) or text.count("{expression}") != 1:
         raise LocheadsError(
             f"prompt '{prompt}': give {', '.join(PROMPTS)}, chat, "
             "or a text with {image} and {expression} once each"

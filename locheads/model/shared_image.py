@@ -4,14 +4,15 @@ With causal attention, system sentence and image give the same keys and values f
 image (RefCOCO has about seven). A first pass computes them, and runs the vision encoder once; a second pass
 runs all expressions as one batch that reads the cached keys and values. The maps equal those of `capture` up
 to rounding. `Family.sees` says where this is impossible: in PaliGemma, image tokens attend to the expression.
-For such families, for those with layers that fold the past into a state (Qwen3.5, LFM2), and for those not
-listed, `capture_image` falls back to `capture`.
+For such families, for those with layers that fold the past into a state (Qwen3.5, LFM2), for those that want
+the picture in every pass (BLIP-2), and for those not listed, `capture_image` falls back to `capture`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from inspect import Parameter, signature
 from typing import Any
 
 import torch
@@ -22,6 +23,7 @@ from transformers.cache_utils import Cache, DynamicLayer
 
 from locheads.errors import LocheadsError
 from locheads.model.attention import Heads, Wanted, capture, forward
+from locheads.model.carrier import Carrier
 from locheads.model.lvlm import Encoded, Lvlm
 
 
@@ -36,12 +38,13 @@ def capture_image(
     cache = DynamicCache()  # keeps all keys, also in sliding-window layers, where the mask hides old ones
     # First pass: system sentence and image, 1 × cut tokens; fills the cache, records nothing.
     inputs = split.shared | {"past_key_values": cache, "use_cache": True}
-    forward(lvlm, inputs, wanted, None, split.image_tokens)
+    with Carrier(lvlm) as carrier:
+        forward(lvlm, inputs, wanted, None, split.image_tokens)
     # Second pass: the ends of all texts as one batch; records batch × head × cells per layer.
     rows = forward(
         lvlm, _following(split.rest, _behind(lvlm, split), cache), wanted, split.query, split.image_tokens
     )
-    return wanted.stack(lvlm, rows).unflatten(-1, split.grid)
+    return torch.stack(carrier.maps(wanted.stack(lvlm, rows), [split.grid] * len(expressions)))
 
 
 class SharedImage:
@@ -60,8 +63,8 @@ class SharedImage:
         split = _split(lvlm, image, expressions) if _plain(lvlm) else None
         if split is None:
             raise LocheadsError(
-                f"{lvlm.name}: the tokens of the picture depend on the expression, or on text around it, so "
-                "that expressions cannot be read again after one pass over the picture"
+                f"{lvlm.name}: the tokens of the picture depend on the expression, or on text around it, or "
+                "are no cells of it, so that expressions cannot be read again after one pass over the picture"
             )
         self.lvlm, self._split, self._cache = lvlm, split, DynamicCache()
         with torch.inference_mode():
@@ -103,13 +106,18 @@ def _blind(rest: Int[torch.Tensor, "row tokens"], before: int) -> torch.Tensor:
 def shares(lvlm: Lvlm) -> bool:
     """Returns whether expressions can share the computation of their image."""
     every = len(lvlm.attending) == lvlm.model.config.get_text_config().num_hidden_layers
-    return lvlm.family is not None and lvlm.family.sees != "prompt" and every
+    # BLIP-2 wants the picture in every pass.
+    pixels = signature(lvlm.model.forward).parameters.get("pixel_values")
+    once = pixels is None or pixels.default is not Parameter.empty
+    return lvlm.family is not None and lvlm.family.sees != "prompt" and every and once
 
 
 def _plain(lvlm: Lvlm) -> bool:
-    """Returns whether every token attends to all tokens before it, in every layer."""
+    """Returns whether all tokens attend to all those before, in every layer, and image tokens are cells."""
     kinds = getattr(lvlm.model.config.get_text_config(), "layer_types", None) or ()
-    return shares(lvlm) and lvlm.family.sees == "before" and set(kinds) <= {"full_attention"}  # type: ignore[union-attr]
+    family = lvlm.family
+    plain = family is not None and family.sees == "before" and family.resampler is None
+    return shares(lvlm) and plain and set(kinds) <= {"full_attention"}
 
 
 @dataclass(frozen=True)
@@ -162,7 +170,7 @@ def _split(lvlm: Lvlm, image: Image.Image, expressions: Sequence[str]) -> _Split
 def _rests(lvlm: Lvlm, expressions: Sequence[str]) -> list[torch.Tensor]:
     """Tokenises the part of each text that follows the image placeholder."""
     # Each text is tokenised from its last placeholder on, as a leading space may change the first token.
-    behind = [text.rpartition(lvlm.processor.image_token) for text in lvlm.texts(expressions)]
+    behind = [text.rpartition(str(lvlm.processor.image_token)) for text in lvlm.texts(expressions)]
     tokenizer = lvlm.processor.tokenizer
     rests = []
     for _, placeholder, rest in behind:

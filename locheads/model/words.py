@@ -17,6 +17,7 @@ from PIL import Image
 
 from locheads.errors import LocheadsError
 from locheads.model.attention import Heads, Wanted, forward, on_host
+from locheads.model.carrier import Carrier
 from locheads.model.lvlm import Lvlm
 from locheads.model.prompts import up_to_query
 
@@ -60,10 +61,10 @@ def capture_words(lvlm: Lvlm, image: Image.Image, expression: str, heads: Heads)
     last = int(encoded.query[0])
     ids = encoded.inputs["input_ids"][0, : last + 1].tolist()
     query = torch.tensor([word_ends(lvlm.processor.tokenizer.decode, ids, words)])
-    rows = forward(lvlm, encoded.inputs, wanted, query, encoded.image_tokens)
-    (stacked,) = on_host([wanted.stack(lvlm, rows)[0]])  # head × word × cells
-    count, grid = encoded.grids[0][0] * encoded.grids[0][1], encoded.grids[0]
-    return WordMaps(words, stacked[..., :count].unflatten(-1, grid).transpose(0, 1).numpy())
+    with Carrier(lvlm) as carrier:
+        rows = forward(lvlm, encoded.inputs, wanted, query, encoded.image_tokens)
+    (maps,) = on_host(carrier.maps(wanted.stack(lvlm, rows), encoded.grids))  # head × word × row × column
+    return WordMaps(words, maps.transpose(0, 1).numpy())
 
 
 def word_ends(decode: Callable[[list[int]], str], ids: list[int], words: Sequence[str]) -> list[int]:

@@ -210,8 +210,11 @@ def turn_mask(
     return mask[:, None]
 
 
-def answer_logits(model: LlavaForConditionalGeneration, batch: Batch) -> torch.Tensor:
-    """Logits at every text position that has a label, `labels × vocabulary`."""
+def answer_logits(model: LlavaForConditionalGeneration, batch: Batch, places: int = PATCHES) -> torch.Tensor:
+    """Logits at every text position that has a label, `labels × vocabulary`.
+
+    A picture's tokens stand at the positions `batch["seen"]`; the text follows after `places` of them.
+    """
     core, turn, system = model.model, batch["turn"], batch["system"]
     embed = core.language_model.embed_tokens
     start = torch.full((len(turn), 1), model.config.text_config.bos_token_id, device=turn.device)
@@ -220,8 +223,8 @@ def answer_logits(model: LlavaForConditionalGeneration, batch: Batch) -> torch.T
     before = 1 + system.shape[1]
     visible = before + picture.shape[1]
     moved = 1 + batch["shown"][:, None] * system.shape[1]
-    places = torch.arange(before, device=turn.device).expand(len(turn), -1)
-    positions = torch.cat([places, batch["seen"] + moved, batch["offset"] + PATCHES + moved], 1)
+    first = torch.arange(before, device=turn.device).expand(len(turn), -1)
+    positions = torch.cat([first, batch["seen"] + moved, batch["offset"] + places + moved], 1)
     hidden = core.language_model(
         inputs_embeds=embeddings,
         position_ids=positions,
@@ -231,13 +234,15 @@ def answer_logits(model: LlavaForConditionalGeneration, batch: Batch) -> torch.T
     return model.lm_head(hidden[:, visible:][batch["labels"] != -100])
 
 
-def answer_loss(model: LlavaForConditionalGeneration, batch: Batch) -> tuple[torch.Tensor, dict[str, float]]:
+def answer_loss(
+    model: LlavaForConditionalGeneration, batch: Batch, places: int = PATCHES
+) -> tuple[torch.Tensor, dict[str, float]]:
     """Cross-entropy of the answers, the first token counting three times, and accuracies of that token."""
     if model.config.text_config.attention_bias:
         few = math.log(batch["seen"].shape[1] / PATCHES)
         rest(model, batch["depth"].item() * (STRENGTH + few))
     asked, labels = (batch[name][batch["labels"] != -100] for name in ("asked", "labels"))
-    logits = answer_logits(model, batch)
+    logits = answer_logits(model, batch, places)
     weight = 1.0 + 2.0 * (asked > 0)
     loss = (cross_entropy(logits, labels, reduction="none") * weight).sum() / weight.sum()
     right = (logits.argmax(-1) == labels).float()

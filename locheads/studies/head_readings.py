@@ -15,6 +15,7 @@ from locheads.data.scenes.expressions import ORDINALS
 from locheads.data.scenes.questions import Pair, draw_pairs
 from locheads.data.scenes.scenes import Scene
 from locheads.model.attention import Wanted, forward
+from locheads.model.carrier import Carrier
 from locheads.model.lvlm import Lvlm
 
 PLACES = {"left", "right", "top", "bottom", *ORDINALS}
@@ -37,17 +38,17 @@ def looks(lvlm: Lvlm, pictures: Sequence[np.ndarray], expressions: Sequence[str]
         expressions: The expressions.
         batch: Pictures in one pass.
     """
-    wanted, rows, grid = Wanted.of(lvlm, None), [], (0, 0)
+    wanted, found, maps = Wanted.of(lvlm, None), [], []
     for start in range(0, len(pictures), batch):
         some = slice(start, start + batch)
         encoded = lvlm.encode([Image.fromarray(one) for one in pictures[some]], expressions[some])
         first = torch.zeros(len(encoded.image_tokens), 1, dtype=torch.long)
-        at, grid = torch.cat([first, encoded.image_tokens], 1), encoded.grids[0]
-        rows.append(
-            wanted.stack(lvlm, forward(lvlm, encoded.inputs, wanted, encoded.query, at)).float().cpu()
-        )
-    found = torch.cat(rows).numpy()
-    return Looks(found[..., 0], found[..., 1:].reshape(*found.shape[:3], *grid))
+        at = torch.cat([first, encoded.image_tokens], 1)
+        with Carrier(lvlm) as carrier:
+            rows = wanted.stack(lvlm, forward(lvlm, encoded.inputs, wanted, encoded.query, at)).float()
+        found.append(rows[..., 0].cpu())
+        maps += [one.cpu() for one in carrier.maps(rows[..., 1:], encoded.grids)]
+    return Looks(torch.cat(found).numpy(), torch.stack(maps).numpy())
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import transformers
 from family_checks import (
     EXPRESSIONS,
     SIZES,
@@ -22,14 +23,15 @@ from family_checks import (
     shared_error,
 )
 from PIL import Image
-from tiny_models import BUILDERS, save
+from tiny_models import BUILDERS, QUERIES, save
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
 
 from locheads.errors import LocheadsError, LocheadsWarning
-from locheads.model.attention import capture, capture_each
+from locheads.model.attention import Wanted, capture, capture_each, forward
 from locheads.model.families import FAMILIES, REFUSED
 from locheads.model.lvlm import Lvlm
-from locheads.model.shared_image import capture_image, shares
+from locheads.model.shared_image import SharedImage, capture_image, shares
+from locheads.model.words import capture_words
 
 pytestmark = pytest.mark.slow
 
@@ -61,7 +63,7 @@ def test_two_loads_give_equal_maps(lvlm: Lvlm, family: str, folder: Path) -> Non
 
 
 def test_a_token_of_the_model_itself_in_an_expression_is_named(lvlm: Lvlm) -> None:
-    tokens = {lvlm.processor.image_token, "</s>", *re.findall(r"<[^<>]+>", lvlm.image)}
+    tokens = {str(lvlm.processor.image_token), "</s>", *re.findall(r"<[^<>]+>", lvlm.image)}
     for token in sorted(tokens):
         for ask in (lambda e: capture(lvlm, [picture(SIZES[0])] * 2, e), lambda e: shared(lvlm, e)):
             with pytest.raises(LocheadsError, match=re.escape(f"'{token}' is a token of the model")):
@@ -77,9 +79,12 @@ def test_image_tokens_stand_where_the_text_has_them(lvlm: Lvlm) -> None:
     ids = lvlm.encode([picture(SIZES[0])], EXPRESSIONS[:1])
     repeated, counts = ids.inputs["input_ids"][0].unique(return_counts=True)
     most = repeated[counts.argmax()]  # no other token is as frequent as the image's
+    if lvlm.carried:  # but for a few queries
+        most = lvlm.processor.tokenizer.convert_tokens_to_ids("<image>")
     where = (ids.inputs["input_ids"][0] == most).nonzero()[:, 0]
-    cells = lvlm.grid[0] * lvlm.grid[1]
-    assert int(where[0]) > 100 and len(where) >= cells  # base view first, where tiles follow
+    cells = QUERIES if lvlm.carried else lvlm.grid[0] * lvlm.grid[1]
+    assert int(where[0]) > 100 or (lvlm.image == "" and int(where[0]) == 0)
+    assert len(where) >= cells  # base view first, where tiles follow
     assert ids.image_tokens[0].tolist() == where[:cells].tolist()
 
 
@@ -107,13 +112,18 @@ def test_a_batch_changes_nothing(lvlm: Lvlm) -> None:
     assert together.shape[1:] == (lvlm.layers, lvlm.heads, *lvlm.grid)
 
 
-NOT_SHARED = {"paligemma", "qwen3_5", "qwen3_5_moe", "lfm2_vl"}
-"""Their image tokens see the expression, or their layers fold the past into a state."""
+NOT_SHARED = {"paligemma", "instructblip", "blip-2", "qwen3_5", "qwen3_5_moe", "lfm2_vl"}
+"""Their image tokens see the expression, their layers fold the past into a state, or each pass wants it."""
+WITHOUT_CHAT = {"blip-2", "instructblip"}
 PROMPTS = ["release", "plain", "chat", "See {image} Where is {expression}? Here:"]
 
 
 @pytest.mark.parametrize("prompt", PROMPTS)
 def test_expressions_share_one_pass_over_their_image(family: str, folder: Path, prompt: str) -> None:
+    if prompt == "chat" and family in WITHOUT_CHAT:
+        with pytest.raises(LocheadsError, match="no chat template"):
+            load(family, folder, prompt=prompt)
+        return
     lvlm = load(family, folder, prompt=prompt)
     whole = lvlm.encode([picture(SIZES[0])] * 3, EXPRESSIONS).inputs["input_ids"]
     if family in NOT_SHARED:
@@ -137,6 +147,8 @@ def test_some_heads_are_those_of_all(lvlm: Lvlm) -> None:
 def test_the_query_is_the_period_or_the_last_word(
     family: str, folder: Path, prompt: str, query: str, added: str
 ) -> None:
+    if prompt == "chat" and family in WITHOUT_CHAT:
+        prompt = "{image}Question: {expression}? Answer:"
     lvlm = load(family, folder, prompt=prompt, query=query)
     encoded = lvlm.encode([picture(SIZES[0])] * 3, EXPRESSIONS)
     tokenizer = lvlm.processor.tokenizer
@@ -146,7 +158,8 @@ def test_the_query_is_the_period_or_the_last_word(
 
 
 def test_the_query_is_the_last_token_of_all_when_asked(family: str, folder: Path) -> None:
-    encoded = load(family, folder, prompt="chat", query="last").encode([picture(SIZES[0])] * 3, EXPRESSIONS)
+    prompt = "plain" if family in WITHOUT_CHAT else "chat"
+    encoded = load(family, folder, prompt=prompt, query="last").encode([picture(SIZES[0])] * 3, EXPRESSIONS)
     assert (encoded.query == encoded.inputs["attention_mask"].sum(1) - 1).all()
 
 
@@ -205,6 +218,52 @@ def test_a_square_number_of_tokens_is_no_square_of_cells(name: str, tmp_path: Pa
         encoded = lvlm.encode([picture(size)], EXPRESSIONS[:1])
         assert encoded.grids == ((rows, columns),) and encoded.image_tokens.shape == (1, rows * columns)
         assert (lvlm.window(size).rows, lvlm.window(size).columns) == (rows, columns)
+
+
+CARRIED = {"blip-2": "Q-Former", "instructblip": "Q-Former", "idefics2": "Perceiver resampler"}
+
+
+@pytest.mark.parametrize("name", CARRIED)
+def test_maps_that_are_carried_back_say_so_and_keep_the_attention_of_the_tokens(
+    name: str, tmp_path: Path
+) -> None:
+    with pytest.warns(LocheadsWarning, match=f"its {CARRIED[name]} pools .* carried back"):
+        lvlm = load(name, save(name, tmp_path))
+    assert lvlm.carried == CARRIED[name]
+    wanted, encoded = Wanted.of(lvlm, None), lvlm.encode([picture(SIZES[0])], EXPRESSIONS[:1])
+    inputs = dict(encoded.inputs)
+    rows = wanted.stack(lvlm, forward(lvlm, inputs, wanted, encoded.query, encoded.image_tokens))
+    maps = capture(lvlm, [picture(SIZES[0])], EXPRESSIONS[:1])
+    assert rows.shape[-1] == QUERIES < maps[0, 0, 0].numel()
+    torch.testing.assert_close(maps.sum((-2, -1)), rows.sum(-1), atol=1e-6, rtol=1e-5)
+    left = [module for module in lvlm.model.modules() if module._forward_hooks]
+    assert not left
+
+
+def test_other_models_are_not_carried_back(tmp_path: Path) -> None:
+    assert load("llava", save("llava", tmp_path)).carried is None
+
+
+def test_every_word_is_carried_back(tmp_path: Path) -> None:
+    lvlm = load("blip-2", save("blip-2", tmp_path))
+    image, heads = picture(SIZES[0]), [(0, 1), (2, 3)]
+    words = capture_words(lvlm, image, "the red ring", heads)
+    last = capture(lvlm, [image], ["the red ring"], heads)[0].numpy()
+    assert words.words == ("the", "red", "ring", ".")
+    np.testing.assert_allclose(words.maps[-1], last, atol=1e-6)
+
+
+def test_cells_that_are_no_tokens_cannot_be_steered(tmp_path: Path) -> None:
+    lvlm = load("idefics2", save("idefics2", tmp_path))
+    with pytest.raises(LocheadsError, match="no cells"):
+        SharedImage(lvlm, picture(SIZES[0]), EXPRESSIONS)
+
+
+def test_an_encoder_decoder_behind_a_q_former_is_refused(tmp_path: Path) -> None:
+    config = transformers.Blip2Config(text_config=transformers.T5Config())
+    config.save_pretrained(tmp_path)
+    with pytest.raises(LocheadsError, match="encoder-decoder"):
+        load("blip-2", tmp_path)
 
 
 @pytest.mark.parametrize("name", ["qwen3_5", "qwen3_5_moe", "lfm2_vl"])

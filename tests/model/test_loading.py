@@ -10,11 +10,7 @@ import torch
 from family_checks import picture
 from safetensors.torch import load_file, save_file
 from tiny_models import save
-from transformers import (
-    Blip2Config,
-    Idefics2Config,
-    InstructBlipConfig,
-)
+from transformers import AriaConfig, IdeficsConfig, Kosmos2Config
 
 from locheads.errors import LocheadsError
 from locheads.model.attention import capture
@@ -30,7 +26,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize(
     ("config", "why"),
-    [(Blip2Config, "Q-Former"), (InstructBlipConfig, "Q-Former"), (Idefics2Config, "Perceiver resampler")],
+    [(AriaConfig, "projector"), (Kosmos2Config, "resampler"), (IdeficsConfig, "Perceiver resampler")],
 )
 def test_tokens_that_form_no_grid_are_refused(config: type, why: str, tmp_path: Path) -> None:
     config().save_pretrained(tmp_path)
