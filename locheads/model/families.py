@@ -88,7 +88,8 @@ def _shuffled(config: Any) -> int:
 
 def _q_former(model: Any) -> list[tuple[Any, Kind]]:
     """Returns the attentions of a Q-Former: the queries' own, then to the patches where a layer has it."""
-    core, looks = getattr(model, "model", model), []
+    core = getattr(model, "model", model)
+    looks: list[tuple[Any, Kind]] = []
     for layer in core.qformer.encoder.layer:
         looks.append((layer.attention.attention, "own"))
         if layer.has_cross_attention:

@@ -95,7 +95,7 @@ def run_pooled(arm: str, seed: int, work: Path, records: Path = RECORDS) -> None
     """
     lvlm = pooled_lvlm(trained(arm, seed, work), arm)
     found = tokens_of(lvlm, arm) | (_floor(lvlm) if arm == "cls" else measured(lvlm, finished=True))
-    found["placed"] = _placed(found.pop("said"), _judged_on())
+    found["placed"] = _placed(list(found.pop("said")), _judged_on())
     found |= pointed(lvlm, top_heads(found["frequency"]) if found["frequency"].any() else FIRST_THREE)
     write(records / f"{arm}-{seed}.npz", found)
 

@@ -9,9 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from math import isqrt
+from typing import Any
 
 import torch
 from torch import nn
+
+from locheads.model.families import Kind
 
 LEARNED, HEADS, LAYERS = 64, 4, 2
 """Queries, heads and layers of the projectors that learn what to look at."""
@@ -82,11 +85,13 @@ class Resampler(nn.Module):
         )
         self.known = known
         # At first only the first look at the patches adds anything.
-        for layer, (cross, feed) in enumerate(zip(self.cross, self.feed, strict=True)):
+        looks: list[Any] = list(zip(self.cross, self.feed, strict=True))
+        for layer, (cross, feed) in enumerate(looks):
             cross.begin(float(layer == 0))
             nn.init.zeros_(feed[-1].weight)
-            if self.own is not None:
-                self.own[layer].begin(0.0)
+        talks: list[Any] = [] if self.own is None else list(self.own)
+        for own in talks:
+            own.begin(0.0)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """Return one token a query."""
@@ -99,6 +104,8 @@ class Resampler(nn.Module):
         return self.known(tokens)
 
 
+BLOCKS = {"grid": 1, "average": 2, "shuffle": 2, "cls": 24}
+"""Edge in patches of the block that a token is made of, where no queries are learned."""
 PROJECTORS: dict[str, Callable[[nn.Module, int], nn.Module]] = {
     "grid": lambda known, width: known,
     "average": lambda known, width: Blocks(known, width, BLOCKS["average"]),
@@ -110,13 +117,11 @@ PROJECTORS: dict[str, Callable[[nn.Module, int], nn.Module]] = {
 """By arm: makes the projector from the known one, and the width of the patches' features."""
 TOKENS = {"grid": 576, "average": 144, "shuffle": 144, "perceiver": LEARNED, "qformer": LEARNED, "cls": 1}
 """Visual tokens of a picture."""
-BLOCKS = {"grid": 1, "average": 2, "shuffle": 2, "cls": 24}
-"""Edge in patches of the block that a token is made of, where no queries are learned."""
 
 
-def attentions(projector: Resampler) -> list[tuple[Attention, str]]:
+def attentions(projector: Resampler) -> list[tuple[Any, Kind]]:
     """Return the attentions of learned queries in their order, as `families.Resampler.looks` wants them."""
-    looks: list[tuple[Attention, str]] = []
+    looks: list[tuple[Any, Kind]] = []
     for layer, cross in enumerate(projector.cross):
         if projector.own is not None:
             looks.append((projector.own[layer], "own"))

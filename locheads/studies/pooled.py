@@ -37,7 +37,7 @@ Arrays = Mapping[str, np.ndarray]
 
 def read(folder: Path = RECORDS) -> dict[str, list[Arrays]]:
     """Reads the records: arm → its arrays, one mapping per seed; arms without records are left out."""
-    found = {}
+    found: dict[str, list[Arrays]] = {}
     for arm in ARMS:
         files = sorted(folder.glob(f"{arm}-*.npz"))
         if files:
@@ -139,7 +139,7 @@ def lost(records: Mapping[str, Sequence[Arrays]], against: str, name: str, seed:
     return pd.DataFrame.from_dict(rows, "index")
 
 
-def told(row: Mapping[str, float], than: str) -> str:
+def told(row: pd.Series, than: str) -> str:
     """Says in words how far below something an arm lies."""
     gap = f"{row['mean']:.1f} points [{row['low']:.1f}, {row['high']:.1f}]"
     if row["low"] > 0:
