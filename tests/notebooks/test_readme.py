@@ -105,13 +105,18 @@ def causes(results: Results) -> str:
 
 
 def emergence(results: Results) -> str:
-    answers, three = (results[f"half_way_{name}"] for name in ("answers", "rec_acc50"))
-    return f"half way after {answers:.0f} steps: answers; after {three:.0f}: Acc@0.5 of three heads"
+    three, beyond = (results[f"half_way_{name}"] for name in ("rec_acc50", "beyond"))
+    return f"half way: Acc@0.5 of three heads after {three:.0f} steps, answers beyond guessing after {beyond:.0f}"
 
 
 def training_data(results: Results) -> str:
     words, places, boxes = (percent(results[f"rec_acc50_{arm}"]) for arm in ("words", "places", "boxes"))
     return f"Acc@0.5 {words} learning from looks alone, {places} with places, {boxes} with boxes"
+
+
+def pooled(results: Results) -> str:
+    grid, blocks, queries = (percent(results[f"boxes_{arm}"]) for arm in ("grid", "average", "perceiver"))
+    return f"mean box IoU {grid} on the grid, {blocks} over 2 × 2 blocks, {queries} through 64 queries"
 
 
 def kinds(results: Results) -> str:
@@ -153,6 +158,7 @@ def confidence(results: Results) -> str:
         ("16_causes", causes),
         ("17_emergence", emergence),
         ("18_training_data", training_data),
+        ("19_pooled_tokens", pooled),
         ("20_several_objects", several),
         ("21_confidence", confidence),
         ("22_kinds_of_heads", kinds),
