@@ -83,16 +83,18 @@ class Part(StrEnum):
 
 
 def train_arms() -> None:
-    """Train the decoders of notebooks 17 and 18 whose records are missing; weights are not kept.
+    """Train the decoders of notebooks 17 to 19 whose records are missing; weights are not kept.
 
-    Nine runs of about a quarter of an hour each on one core. Training is checkpointed: an interrupted call is
-    resumed by the next. To make all again, remove locheads/specimen/records/arms.
+    Sixteen runs of about a quarter of an hour each on one core. Training is checkpointed: an interrupted call
+    is resumed by the next. To make all again, remove `arms` and `pooled` in locheads/specimen/records.
     """
-    from locheads.specimen.arms import missing, run_arm
+    from locheads.specimen import arms, pooled
     from locheads.specimen.recipe import WORK
 
-    for arm, seed in missing():
-        run_arm(arm, seed, WORK / "arms")
+    for arm, seed in arms.missing():
+        arms.run_arm(arm, seed, WORK / "arms")
+    for arm in pooled.missing():
+        pooled.run_pooled(arm, 0, WORK / "pooled")
 
 
 def train_specimen(

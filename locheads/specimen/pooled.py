@@ -100,6 +100,11 @@ def run_pooled(arm: str, seed: int, work: Path, records: Path = RECORDS) -> None
     write(records / f"{arm}-{seed}.npz", found)
 
 
+def missing(records: Path = RECORDS) -> list[str]:
+    """Return the arms without records."""
+    return [arm for arm in PROJECTORS if not (records / f"{arm}-0.npz").exists()]
+
+
 def pointed(lvlm: Lvlm, heads: Sequence[tuple[int, int]]) -> dict[str, np.ndarray]:
     """Return how the heads' maps fare when not cut at their mean.
 

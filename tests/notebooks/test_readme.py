@@ -106,7 +106,8 @@ def causes(results: Results) -> str:
 
 def emergence(results: Results) -> str:
     three, beyond = (results[f"half_way_{name}"] for name in ("rec_acc50", "beyond"))
-    return f"half way: Acc@0.5 of three heads after {three:.0f} steps, answers beyond guessing after {beyond:.0f}"
+    heads = f"Acc@0.5 of three heads after {three:.0f} steps"
+    return f"half way: {heads}, answers beyond guessing after {beyond:.0f}"
 
 
 def training_data(results: Results) -> str:
