@@ -141,6 +141,10 @@ def test_the_next_word_behind_a_shared_picture_is_that_of_a_whole_pass(lvlm: Lvl
         with pytest.raises(LocheadsError, match="cannot be read again"):
             SharedImage(lvlm, picture(SIZES[0]), EXPRESSIONS)
         return
+    if lvlm.carried:
+        with pytest.raises(LocheadsError, match="tokens of the picture"):
+            SharedImage(lvlm, picture(SIZES[0]), EXPRESSIONS)
+        return
     shared = SharedImage(lvlm, picture(SIZES[0]), EXPRESSIONS)
     encoded = lvlm.encode([picture(SIZES[0])] * 3, EXPRESSIONS)
     whole = logits(lvlm, EXPRESSIONS)[torch.arange(3), encoded.query].log_softmax(-1)
