@@ -140,11 +140,12 @@ def lost(records: Mapping[str, Sequence[Arrays]], against: str, name: str, seed:
 
 
 def told(row: pd.Series, than: str) -> str:
-    """Says in words how far below something an arm lies."""
-    gap = f"{row['mean']:.1f} points [{row['low']:.1f}, {row['high']:.1f}]"
-    if row["low"] > 0:
-        return f"{gap} below {than}"
-    return f"not told from {than} ({gap})" if row["high"] >= 0 else f"above {than} ({gap})"
+    """Says in words how far below or above something an arm lies, with the interval."""
+    below = row["mean"] >= 0
+    low, high = (row["low"], row["high"]) if below else (-row["high"], -row["low"])
+    side = "below" if below else "above"
+    gap = f"{abs(row['mean']):.1f} points [{low:.1f}, {high:.1f}]"
+    return f"{gap} {side} {than}" if low > 0 else f"not told from {than} ({gap} {side})"
 
 
 def blocks_of(grid: tuple[int, int]) -> list[int]:
