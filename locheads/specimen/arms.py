@@ -41,7 +41,7 @@ from locheads.specimen.tower import VISION
 from locheads.specimen.training import ScenePool, make_pool, train
 from locheads.specimen.turns import NARROW, Conversations, DrawTurn
 from locheads.specimen.vocabulary import STOP, make_processor, make_tokenizer
-from locheads.studies.arms import BINS, RECORDS, STEPS
+from locheads.studies.arms import BINS, RECORDS, STEPS, TEXT
 
 SCENES, SEEDS = 4_000, (0, 1, 2)
 MEASURED_AT = (0, 30, 100, 250, 500, 800, 1_100, STEPS)
@@ -69,8 +69,8 @@ ARMS: dict[str, Callable[[Thing], str]] = {
     "boxes": box_words,
 }
 """What an answer says of the object's place."""
-TEXT_FIRST, TEXT_STEPS = "text", 500
-"""An arm that answers as `places`, and has read texts for some steps before the first picture that helps."""
+TEXT_STEPS = 500
+"""Steps in which the arm `TEXT`, which answers as `places`, reads texts before any picture that helps."""
 
 
 def arm_turn(arm: str, scene: Scene, other: Scene, *, rng: np.random.Generator) -> Turn | None:
@@ -91,7 +91,7 @@ class ArmConversations(Conversations):
 
     def __init__(self, arm: str, pool: ScenePool, features: np.ndarray, steps: int, seed: int) -> None:
         super().__init__(pool, features, steps, seed, COURSE)
-        self.arm, self.tokenizer = "places" if arm == TEXT_FIRST else arm, make_tokenizer(COORDINATES)
+        self.arm, self.tokenizer = "places" if arm == TEXT else arm, make_tokenizer(COORDINATES)
 
     def draw(self, early: bool) -> DrawTurn:
         """Return what draws a turn."""
@@ -110,7 +110,7 @@ def run_arm(arm: str, seed: int, work: Path, records: Path = RECORDS) -> None:
     """Train one arm from one seed, or resume it, and write its records.
 
     Args:
-        arm: One of `ARMS`, or `TEXT_FIRST`.
+        arm: One of `ARMS`, or `TEXT`.
         seed: Of the initial weights, the turns and the patches seen.
         work: Folder of scenes, features and checkpoints.
         records: Folder of the records, a file for each step measured.
@@ -124,11 +124,11 @@ def run_arm(arm: str, seed: int, work: Path, records: Path = RECORDS) -> None:
 
     def watch(step: int) -> None:
         file = records / f"{arm}-{seed}-{step:05}.npz"
-        if step in (MEASURED_AT if arm in ("places", TEXT_FIRST) else (STEPS,)) and not file.exists():
+        if step in (MEASURED_AT if arm in ("places", TEXT) else (STEPS,)) and not file.exists():
             write(file, measured(reloaded(model), step == STEPS))
 
     learn, loss = partial(train, learners, rate=COURSE.rate, seed=seed), partial(answers.answer_loss, model)
-    if arm == TEXT_FIRST:
+    if arm == TEXT:
         texts = Texts(arm, pool, features, TEXT_STEPS, seed)
         learn(texts, loss, checkpoint=work / f"{arm}-{seed}-texts.ckpt")
     batches = ArmConversations(arm, pool, features, STEPS, seed)
@@ -146,7 +146,7 @@ def untrained(seed: int) -> LlavaForConditionalGeneration:
 
 def missing(records: Path = RECORDS) -> list[tuple[str, int]]:
     """Return arm and seed of the runs whose last record is not there, seed by seed."""
-    runs = [*((arm, seed) for seed in SEEDS for arm in ARMS), (TEXT_FIRST, 0)]
+    runs = [*((arm, seed) for seed in SEEDS for arm in ARMS), (TEXT, 0)]
     return [(arm, seed) for arm, seed in runs if not (records / f"{arm}-{seed}-{STEPS:05}.npz").exists()]
 
 

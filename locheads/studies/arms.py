@@ -28,6 +28,8 @@ EVER = 0.01
 """A head is ever chosen where it is in this share of the samples."""
 FEWEST = 4
 """Heads that a rank correlation needs at least."""
+TEXT = "text"
+"""The arm that has read texts before."""
 IN_WORDS = {
     "words": "looks alone",
     "places": "looks and place",
