@@ -15,7 +15,7 @@ from matplotlib.ticker import MaxNLocator
 
 from locheads.evaluation.metrics import Interval
 from locheads.method.selection import Head
-from locheads.plotting.style import FOUND, MUTED, PALETTE, TRUE
+from locheads.plotting.style import FOUND, MUTED, PALETTE, TRUE, two_lines
 from locheads.studies.ablation import Sweep
 
 OTHERS = [PALETTE[i] for i in (0, 2, 4, 6, 7, 8, 9)]
@@ -199,7 +199,7 @@ def trial_frequencies(
                   alpha=0.3, solid_capstyle="butt")  # fmt: skip
         offsets = np.linspace(-0.2, 0.2, len(trials))
         axes.plot(number + offsets, 100 * trials[:, number], ".", color=color)
-    axes.set_xticks(range(len(heads)), map(str, heads), rotation=90)
+    axes.set_xticks(range(len(heads)), two_lines(heads))
     axes.set(ylabel="selection frequency [%]", ylim=(0, None))
     axes.set_title("dots: trials; bars: 95 % intervals; orange: localization heads", fontsize=11)
     return figure

@@ -36,7 +36,7 @@ def growth(
             axes.plot(
                 places, lines.mean(axis=1), color=color, linewidth=2.5, marker="o", markersize=4, label=name
             )
-        axes.set_xticks(places, [f"{step:,}" for step in lines.index], rotation=60, fontsize=10)
+        axes.set_xticks(places, _sparse(lines.index, places), fontsize=10)
         axes.set(xlabel="steps of training", ylabel=label)
         if len(names) > 1:
             axes.legend(frameon=False, fontsize=10)
@@ -44,6 +44,15 @@ def growth(
     first.axhline(guessing, color="black", linewidth=1, linestyle=":")
     first.annotate("answers by guessing", (first.get_xlim()[0], guessing + 1), fontsize=10)
     return figure
+
+
+def _sparse(steps: pd.Index, places: Float[np.ndarray, " n"], least: float = 0.5) -> list[str]:
+    """Names of steps, from the last one back; one that is too close to the next named one gets none."""
+    names, right = [""] * len(steps), np.inf
+    for i in reversed(range(len(steps))):
+        if right - places[i] >= least:
+            names[i], right = f"{steps[i]:,}", places[i]
+    return names
 
 
 def head_maps(values: Mapping[str, Float[np.ndarray, "layer head"]], label: str) -> Figure:

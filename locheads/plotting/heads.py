@@ -17,7 +17,7 @@ from locheads.evaluation.metrics import Correlation
 from locheads.method.criteria import Threshold
 from locheads.method.geometry import Window
 from locheads.method.selection import Head
-from locheads.plotting.style import FOUND, MUTED, TRUE, draw_picture, wrapped
+from locheads.plotting.style import FOUND, MUTED, TRUE, draw_picture, two_lines, wrapped
 
 
 def threshold_curve(threshold: Threshold) -> Figure:
@@ -45,11 +45,11 @@ def frequency_bars(
     shown = [head for head in order if frequency[head] > 0][:most]
     figure, axes = plt.subplots(figsize=(8, 3.4))
     colors = [FOUND if head in chosen else MUTED for head in shown]
-    axes.bar([str(head) for head in shown], [100 * frequency[head] for head in shown], color=colors)
+    axes.bar(two_lines(shown), [100 * frequency[head] for head in shown], color=colors)
     axes.set(
         ylabel="selection frequency [%]", title=f"How often a head is among the {kept} of lowest entropy"
     )
-    axes.tick_params(axis="x", rotation=90)
+    axes.tick_params(axis="x", labelsize=10)
     return figure
 
 

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from locheads.plotting.style import FOUND, MUTED, PALETTE, TRUE
+from locheads.plotting.style import FOUND, MUTED, PALETTE, TRUE, two_lines
 
 
 def score_bars(scores: dict[str, dict[str, tuple[float, float, float]]], label: str) -> Figure:
@@ -29,9 +29,12 @@ def score_bars(scores: dict[str, dict[str, tuple[float, float, float]]], label: 
         x = np.arange(len(groups)) + (i - (len(series) - 1) / 2) * width
         color = (FOUND, MUTED, *PALETTE[2:])[i]
         axes.bar(x, value, width, yerr=(value - low, high - value), color=color, label=name, capsize=2)
-    axes.set_xticks(range(len(groups)), groups, rotation=20, ha="right")
+    axes.set_xticks(range(len(groups)), two_lines(groups))
     axes.set(ylabel=label, ylim=(0, 100))
-    axes.legend(frameon=False, ncols=len(series), loc="upper center", bbox_to_anchor=(0.5, 1.18))
+    if len(series) > 1:
+        axes.legend(frameon=False, ncols=len(series), loc="upper center", bbox_to_anchor=(0.5, 1.18))
+    else:
+        axes.set_title(f"{series[0]} heads", fontsize=12)
     return figure
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Iterable
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -44,6 +45,11 @@ def draw_box(axes: Axes, box: Boxed, color: tuple[float, ...], style: str = "-")
     frame = Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, edgecolor=color, linewidth=2.5, linestyle=style)
     frame.set_path_effects([patheffects.withStroke(linewidth=4.5, foreground="white")])
     axes.add_patch(frame)
+
+
+def two_lines(names: Iterable[object]) -> list[str]:
+    """Breaks each name at its last space, so that names stand horizontally below an axis."""
+    return ["\n".join(str(name).rsplit(" ", 1)) for name in names]
 
 
 def wrapped(text: str, width: int = 30) -> str:

@@ -98,4 +98,4 @@ def test_every_trial_is_a_dot():
     axes = trial_frequencies([Head(2, 1), Head(3, 0)], trials, bars, [Head(2, 1)]).axes[0]
     dots = [line.get_ydata() for line in axes.get_lines() if line.get_marker() == "."]
     np.testing.assert_allclose(dots, [[90, 80], [10, 20]])
-    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["L2 H1", "L3 H0"]
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["L2\nH1", "L3\nH0"]
