@@ -77,16 +77,16 @@ def block_shares(grid: tuple[int, int], block: int) -> Float[np.ndarray, "tokens
 
 @dataclass(frozen=True, eq=False)
 class Look:
-    """One attention of a resampler, averaged over its heads.
+    """One attention of a resampler, averaged over its heads; axes of a batch may come first.
 
     Attributes:
-        patches: Weights of the patches, `*batch × tokens × patches`; None: it does not look at them.
-        states: Weights of the resampler's own states, `*batch × states × states`, the tokens first (a
-            Q-Former may read words behind them); None: it does not look at them.
+        patches: Weights of the patches, `tokens × patches`; None: it does not look at them.
+        states: Weights of the resampler's own states, `states × states`, the tokens first (a Q-Former may
+            read words behind them); None: it does not look at them.
     """
 
-    patches: Float[np.ndarray, "*batch tokens patches"] | None = None
-    states: Float[np.ndarray, "*batch states states"] | None = None
+    patches: Float[np.ndarray, "... tokens patches"] | None = None
+    states: Float[np.ndarray, "... states states"] | None = None
 
 
 def rollout(looks: Sequence[Look], tokens: int) -> Float[np.ndarray, "*batch tokens patches"]:
