@@ -68,7 +68,8 @@ function choosing(state) {
 }
 
 function thumbnail({ model, data }, i, n) {
-  const image = element("img", { src: data.expressions[i].picture, alt: "" });
+  const { picture, expression } = data.expressions[i];
+  const image = element("img", { src: picture, alt: `The picture with “${expression}”` });
   const press = () => change(model, { expression: i });
   return element("button", { type: "button", "aria-label": `Picture ${n + 1}`, "data-image": data.expressions[i].image,
     onclick: press }, image);
