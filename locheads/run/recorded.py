@@ -23,20 +23,27 @@ CHECKED = "LOCHEADS_CHECKED_RUN"
 """Environment variable of kernels that `locheads run` starts, which has checked world and parameters."""
 NEUTRAL = ("world", "device", "batch")
 """Parameters on which results do not depend, beyond rounding."""
+SHAPING = ("model", "revision", "prompt", "query", "dtype", "data")
+"""Parameters on which a profile depends, beside those in its store's name."""
 
 
 def world_of(notebook: str, parameters: Mapping[str, Any]) -> str:
     """Returns the world to save under: a scratch world if the world's results are of other parameters.
 
-    The diversion is printed. Kernels of `locheads run` save where they are asked to.
+    The diversion is printed. Where model, prompt and data are the same, the scratch world reads and fills the
+    profile stores of the world, so that another `k` does not profile anew. Kernels of `locheads run` save
+    where they are asked to.
     """
     world = outputs.checked_world(parameters["world"])
     now = _own(notebook, parameters)
-    if os.environ.get(CHECKED) or not (changed := differences(now, belonging(world, notebook))):
+    before = belonging(world, notebook)
+    if os.environ.get(CHECKED) or not (changed := differences(now, before)):
         return world
     digest = hashlib.sha256(json.dumps(now, sort_keys=True, default=str).encode()).hexdigest()[:8]
     scratch = f"scratch-{world}-{digest}"
     print(f"Saved under '{scratch}', because the results of '{world}' are of other parameters: {changed}")
+    if all(now.get(name) == before.get(name) for name in SHAPING):
+        outputs.share_stores(scratch, outputs.stores_of(world))
     return scratch
 
 

@@ -24,10 +24,12 @@ if TYPE_CHECKING:
 
 
 def profile_store(world: str, dataset: str, split: str, samples: int | None, seed: int) -> Path:
-    """Returns where the profile store of a world lies: `runs/<world>/profile-<dataset>-<split>-….`."""
-    return (
-        outputs.ROOT / "runs" / outputs.checked_world(world) / f"profile-{dataset}-{split}-{samples}-{seed}"
-    )
+    """Returns where the profile store of a world lies: `runs/<world>/profile-<dataset>-<split>-…`.
+
+    A world that shares the stores of another (`outputs.share_stores`) has them in that one's folder.
+    """
+    folder = outputs.ROOT / "runs" / outputs.stores_of(world)
+    return folder / f"profile-{dataset}-{split}-{samples}-{seed}"
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ class Study:
 
         if self.parameters["segmenter"] == "none":
             return None
-        kept_in = outputs.ROOT / "runs" / self.world
+        kept_in = outputs.ROOT / "runs" / outputs.stores_of(self.world)
         return load_segmenter(self.parameters["segmenter"], self.parameters["device"], kept_in)
 
     def samples(self, dataset: str, split: str, limit: int | None) -> list[Sample]:
@@ -89,8 +91,7 @@ class Study:
         from locheads.profiling.profile import profile
 
         chosen = self.samples(dataset, split, limit)
-        stores = outputs.stores_of(self.world)
-        store = profile_store(stores, dataset, split, limit, self.parameters["seed"])
+        store = profile_store(self.world, dataset, split, limit, self.parameters["seed"])
         return chosen, profile(self.lvlm, chosen, store, batch=self.parameters["batch"])
 
     def save_results(self, values: Mapping[str, Any]) -> None:

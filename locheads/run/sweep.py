@@ -30,11 +30,10 @@ from locheads.files import replacing
 from locheads.run import outputs, runner
 from locheads.run.parameters import check_plain
 from locheads.run.plain_yaml import load_yaml
+from locheads.run.recorded import SHAPING
 
 MOST = 10_000
 """Points of the largest grid that is taken."""
-SHAPING = ("model", "revision", "prompt", "query", "dtype", "data")
-"""Parameters that a profile depends on, beside those in its store's name."""
 FORM = "write `notebook: 03`, `grid:` with a list for each parameter but `world`, and perhaps `base:`"
 
 

@@ -18,7 +18,7 @@ from locheads.paper.coverage import COVERAGE, SAID
 from locheads.run import outputs, recorded, results_md, runner
 from locheads.run.closing_table import report
 from locheads.run.parameters import check_ranges, parse_assignments, read_preset
-from locheads.run.study import open_study
+from locheads.run.study import open_study, profile_store
 from locheads.run.sweep import read_sweep
 
 BODY = """
@@ -116,6 +116,23 @@ def test_locheads_run_saves_where_it_was_asked_to(monkeypatch: pytest.MonkeyPatc
     assert recorded.world_of("01_first", {"world": "specimen", "k": 3}) == "specimen"
     monkeypatch.setenv(recorded.CHECKED, "1")
     assert recorded.world_of("01_first", {"world": "mine", "k": 5}) == "mine"
+
+
+def test_an_experiment_reads_the_profiles_of_its_world(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Another `k` does not change a profile, another prompt does."""
+    monkeypatch.setattr(outputs, "ROOT", tmp_path)
+    written(tmp_path)
+    before = {"k": 3, "model": "none", "prompt": None}
+    recorded.record("mine", "01_first", before)
+    store = profile_store("mine", "refcoco", "train", 5, 0)
+    other_k = recorded.world_of("01_first", {**before, "world": "mine", "k": 5})
+    assert profile_store(other_k, "refcoco", "train", 5, 0) == store
+    other_prompt = recorded.world_of("01_first", {**before, "world": "mine", "prompt": "plain"})
+    assert profile_store(other_prompt, "refcoco", "train", 5, 0) != store
+    further = recorded.world_of("01_first", {**before, "world": "mine", "k": 7})
+    assert further != other_k and profile_store(further, "refcoco", "train", 5, 0) == store
 
 
 def test_a_run_refuses_to_replace_results_of_other_parameters(
