@@ -91,7 +91,8 @@ def test_notebook_00_runs_by_the_menu_of_jupyterlab(browser: Any, lab: str) -> N
     page.on("pageerror", lambda error: faults.append(str(error)))
     page.goto(f"{lab}/lab/tree/{NOTEBOOK}")
     page.wait_for_selector(".jp-Notebook .jp-CodeCell", timeout=300_000)
-    page.wait_for_selector(".jp-NotebookPanel-toolbar [data-status=idle]", state="attached", timeout=300_000)
+    # Not before its kernel is there: until then a run asks which kernel to take.
+    page.get_by_text("Python 3 (ipykernel) | Idle").wait_for()
     assert page.locator(".jp-OutputArea-output img").count() == 0
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
