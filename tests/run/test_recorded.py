@@ -22,13 +22,16 @@ from locheads.run.study import open_study, profile_store
 from locheads.run.sweep import read_sweep
 
 BODY = """
+import sys
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from matplotlib.figure import Figure
-from locheads.model import loading
 from locheads.run import outputs, study
 outputs.ROOT = Path(ROOT)
-loading.load_lvlm = lambda *_, **__: SimpleNamespace(name="none", layers=1, heads=1)
+for name in ("locheads.model", "locheads.model.loading"):  # no model is loaded, nor torch
+    sys.modules[name] = ModuleType(name)
+nothing = SimpleNamespace(name="none", layers=1, heads=1)
+sys.modules["locheads.model.loading"].load_lvlm = lambda *_, **__: nothing
 opened = study.open_study("01_first", globals())
 opened.save_results({"found": k})
 figure = Figure()

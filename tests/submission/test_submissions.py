@@ -75,6 +75,7 @@ def changed(whole: Path, tmp_path: Path, change: Callable[[Lines], object], seal
     return path
 
 
+@pytest.mark.slow
 def test_scores_are_those_of_the_evaluation(run: Run, whole: Path) -> None:
     stated = read_submission(whole).stated
     for split, samples in run.splits.items():
@@ -91,6 +92,7 @@ def test_what_was_made_is_verified(whole: Path) -> None:
     assert len(found.scores) == 4 and set(found.scores.expressions) == {COUNT}
 
 
+@pytest.mark.slow
 def test_shards_merge_to_the_same_bytes(run: Run, whole: Path, tmp_path: Path) -> None:
     parts = [tmp_path / "1.jsonl", tmp_path / "2.jsonl"]
     counts = [make(run, path, (number, 2)) for number, path in enumerate(parts, 1)]
