@@ -79,6 +79,10 @@ class Part(StrEnum):
     narrow_resting = "narrow-resting"
     narrow_whole = "narrow-whole"
     narrow_register = "narrow-register"
+    third = "third"
+    third_resting = "third-resting"
+    third_whole = "third-whole"
+    third_register = "third-register"
     segmenter = "segmenter"
 
 

@@ -16,7 +16,11 @@ from locheads.files import replacing
 
 WEIGHTS = Path(__file__).resolve().parents[1] / "specimen" / "weights"
 """Folder of the weights shipped with this package, one subfolder per model."""
-SPECIMENS = {"specimen": WEIGHTS / "lvlm", "specimen-narrow": WEIGHTS / "lvlm-narrow"}
+SPECIMENS = {
+    "specimen": WEIGHTS / "lvlm",
+    "specimen-narrow": WEIGHTS / "lvlm-narrow",
+    "specimen-third": WEIGHTS / "lvlm-third",
+}
 """Names of the shipped vision-language models, as `load_lvlm` takes them → their folders."""
 SUMS = "SHA256SUMS"
 MODEL = "model.safetensors"

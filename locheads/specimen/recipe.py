@@ -37,8 +37,12 @@ WORK = Path(__file__).parents[2] / "data" / "training"
 SCENES = 28_000
 LATER_SCENES, WITH_FEATURES = 6_000, 1_500
 """Scenes for the parts under a sink, and how many of them have stored features of the frozen tower."""
+THIRD_SCENES = 12_000
+"""Scenes of the third specimen's part without a sink."""
 HEADS, NARROW_HEADS = 16, 14
 """Heads a layer in the end; they start with 8 and 6."""
+NARROW_SHAPE = {"width": 96, "heads": 6}
+"""The decoder of the second and of the third specimen at the start."""
 WHOLE_BATCH = 5
 """Pictures in a batch of whole pictures."""
 STEPS = {
@@ -57,6 +61,10 @@ STEPS = {
     "narrow-resting": 240,
     "narrow-whole": 70,
     "narrow-register": 160,
+    "third": 4_400,
+    "third-resting": 240,
+    "third-whole": 70,
+    "third-register": 160,
     "segmenter": 1_800,
 }
 """Parts in order, and their optimiser steps."""
@@ -65,7 +73,8 @@ TOWER, DECODER = (
     ("answers", "together", "crowded", "deeper", "longer", "resting", "whole", "register"),
 )
 NARROW_PARTS = ("narrow", "narrow-resting", "narrow-whole", "narrow-register")
-"""Parts that train the tower alone, the specimen's decoder, and the decoder of the second one."""
+THIRD_PARTS = ("third", "third-resting", "third-whole", "third-register")
+"""Parts that train the tower alone, the specimen's decoder, and the decoders of the second and the third."""
 
 
 def train_part(part: str) -> None:
@@ -94,6 +103,10 @@ def train_part(part: str) -> None:
         "narrow-resting": _narrow_resting,
         "narrow-whole": _narrow_whole,
         "narrow-register": _narrow_register,
+        "third": _third,
+        "third-resting": _third_resting,
+        "third-whole": _third_whole,
+        "third-register": _third_register,
         "segmenter": _segmenter,
     }
     makers[part](device)
@@ -155,19 +168,20 @@ def _whole(device: str) -> None:
 
 
 def _register(device: str) -> None:
-    _ship("specimen", _see_all("register", "whole", 103, device, registered=True), DECODER)
+    model = _see_all("register", "whole", 103, device, registered=True)
+    _ship("specimen", model, DECODER, SCENES + LATER_SCENES)
 
 
-def _rest(part: str, before: str, heads: int, seed: int, device: str) -> None:
+def _rest(part: str, before: str, heads: int, seed: int, device: str, features: str = "later.npy") -> None:
     """More heads, a sink that grows in, and other jobs; some patches of each picture, the tower frozen."""
     torch.manual_seed(seed)
     words = make_tokenizer()
     model = widened(_model(before), words, words, heads)
-    pool, features = _later_pool(), WORK / "later.npy"
+    pool = _later_pool()
     some = ScenePool(pool.images[:WITH_FEATURES], pool.things[:WITH_FEATURES])
     dig(model)
     checkpoint, steps = WORK / f"{part}.ckpt", STEPS[part]
-    _keep(model, train_decoder(some, model, RESTING, steps, checkpoint, features, seed, device), part)
+    _keep(model, train_decoder(some, model, RESTING, steps, checkpoint, WORK / features, seed, device), part)
 
 
 def _see_all(
@@ -190,7 +204,7 @@ def _later_pool() -> ScenePool:
 def _narrow(device: str) -> None:
     """A second decoder on the tower, as LLaVA-1.5 comes in two sizes: narrower, fewer heads, another seed."""
     torch.manual_seed(7)
-    model = make_model(make_tokenizer(), width=96, heads=6)
+    model = make_model(make_tokenizer(), **NARROW_SHAPE)
     model.model.vision_tower.load_state_dict(_model("together").model.vision_tower.state_dict())
     _decoder("narrow", model, NARROW, 8, device)
 
@@ -205,10 +219,36 @@ def _narrow_whole(device: str) -> None:
 
 def _narrow_register(device: str) -> None:
     model = _see_all("narrow-register", "narrow-whole", 203, device, registered=True)
-    _ship("specimen-narrow", model, NARROW_PARTS)
+    _ship("specimen-narrow", model, NARROW_PARTS, SCENES + LATER_SCENES)
 
 
-def _ship(name: str, model: LlavaForConditionalGeneration, parts: tuple[str, ...]) -> None:
+def _third(device: str) -> None:
+    """A third decoder, as narrow as the second and from another seed, on the tower as it is shipped."""
+    torch.manual_seed(9)
+    model = make_model(make_tokenizer(), **NARROW_SHAPE)
+    shipped = LlavaForConditionalGeneration.from_pretrained(SPECIMENS["specimen"], dtype=torch.float32)
+    model.model.vision_tower.load_state_dict(shipped.model.vision_tower.state_dict())
+    pool = make_pool(WORK, THIRD_SCENES, VISION.image_size, seed=5)
+    checkpoint, features = WORK / "third.ckpt", WORK / "third.npy"
+    _keep(
+        model, train_decoder(pool, model, NARROW, STEPS["third"], checkpoint, features, 10, device), "third"
+    )
+
+
+def _third_resting(device: str) -> None:
+    _rest("third-resting", "third", NARROW_HEADS, 301, device, "third-later.npy")
+
+
+def _third_whole(device: str) -> None:
+    _see_all("third-whole", "third-resting", 302, device)
+
+
+def _third_register(device: str) -> None:
+    model = _see_all("third-register", "third-whole", 303, device, registered=True)
+    _ship("specimen-third", model, THIRD_PARTS, THIRD_SCENES + LATER_SCENES)
+
+
+def _ship(name: str, model: LlavaForConditionalGeneration, parts: tuple[str, ...], scenes: int) -> None:
     """Write a model that the package ships, in half precision and the hub's layout, with its card."""
     folder = SPECIMENS[name]
     model.half().save_pretrained(folder)
@@ -216,7 +256,7 @@ def _ship(name: str, model: LlavaForConditionalGeneration, parts: tuple[str, ...
     seal(folder)
     stages = ", ".join(f"{part} {STEPS[part]:,} steps" for part in (*TOWER, *parts))
     results = answers_table(held_out_answers(load_lvlm(name)))
-    write_card(folder, SCENES + LATER_SCENES, stages, results, curve_table(_curve(parts[-3:])))
+    write_card(folder, scenes, stages, results, curve_table(_curve(parts[-3:])))
 
 
 def _decoder(part: str, model: LlavaForConditionalGeneration, course: Course, seed: int, device: str) -> None:
