@@ -71,7 +71,7 @@ def load_lvlm(
     """Loads a model whose decoder runs on the capturing attention of `locheads.model.attention`.
 
     Args:
-        name: `specimen` or `specimen-narrow`; one of `ALIASES`; a folder in transformers' layout or LLaVA's
+        name: `specimen`, `specimen-narrow` or `specimen-third`; one of `ALIASES`; a folder in transformers' layout or LLaVA's
             own; a hub name.
         device: A torch device; `auto` is the GPU if there is one, and the CPU for a specimen.
         dtype: A torch floating type, or `auto` for the checkpoint's.

@@ -95,7 +95,7 @@ def audit(results: Results) -> str:
 
 def models(results: Results) -> str:
     rhos = ", ".join(f"{row['rho']:.2f}" for row in results["correlations"])
-    return f"ρ = {rhos} in two models"
+    return f"ρ = {rhos} in three models"
 
 
 def causes(results: Results) -> str:

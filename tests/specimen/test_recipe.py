@@ -8,12 +8,12 @@ import pytest
 
 from locheads.cli.models import Part
 from locheads.model.shipped import SPECIMENS
-from locheads.specimen.recipe import DECODER, NARROW_PARTS, STEPS, TOWER
+from locheads.specimen.recipe import DECODER, NARROW_PARTS, STEPS, THIRD_PARTS, TOWER
 
 
 def test_the_command_knows_every_part_of_the_recipe_in_its_order() -> None:
     assert [part.value for part in Part] == list(STEPS)
-    assert {*TOWER, *DECODER, *NARROW_PARTS, "segmenter"} == set(STEPS)
+    assert {*TOWER, *DECODER, *NARROW_PARTS, *THIRD_PARTS, "segmenter"} == set(STEPS)
 
 
 @pytest.mark.parametrize("name", SPECIMENS)
