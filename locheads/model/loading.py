@@ -71,8 +71,8 @@ def load_lvlm(
     """Loads a model whose decoder runs on the capturing attention of `locheads.model.attention`.
 
     Args:
-        name: `specimen`, `specimen-narrow` or `specimen-third`; one of `ALIASES`; a folder in transformers' layout or LLaVA's
-            own; a hub name.
+        name: `specimen`, `specimen-narrow` or `specimen-third`; one of `ALIASES`; a folder in transformers'
+            layout or LLaVA's own; a hub name.
         device: A torch device; `auto` is the GPU if there is one, and the CPU for a specimen.
         dtype: A torch floating type, or `auto` for the checkpoint's.
         prompt: `release` (the default), `specimen` (the specimens'), `plain`, `chat`, or a text with

@@ -219,8 +219,9 @@ def specimens(notebook: str) -> Results:
 
 def test_what_is_seen_as_in_the_paper_is_in_the_results() -> None:
     words = " ".join(README.split())
-    first, second = (row["rho"] for row in specimens("15_across_models")["correlations"])
-    assert first > paper.SPEARMAN_FLOOR > second and "though ρ stays below 0.7 in the second model" in words
+    rhos = [row["rho"] for row in specimens("15_across_models")["correlations"]]
+    assert [rho >= paper.SPEARMAN_FLOOR for rho in rhos].count(False) == 1 and len(rhos) == 3
+    assert "though ρ stays below 0.7 in one of three models" in words
     criteria = specimens("05_selection_criteria")
     assert criteria["rec_acc50_fixed_both"] > criteria["rec_acc50_greedy_both_high"]
     assert criteria["rec_acc50_fixed_attention_sum_high"] < criteria["rec_acc50_fixed_both_low"]
