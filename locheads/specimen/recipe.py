@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -39,8 +40,6 @@ LATER_SCENES, WITH_FEATURES = 6_000, 1_500
 """Scenes for the parts under a sink, and how many of them have stored features of the frozen tower."""
 THIRD_SCENES = 12_000
 """Scenes of the third specimen's part without a sink."""
-HEADS, NARROW_HEADS = 16, 14
-"""Heads a layer in the end; they start with 8 and 6."""
 NARROW_SHAPE = {"width": 96, "heads": 6}
 """The decoder of the second and of the third specimen at the start."""
 WHOLE_BATCH = 5
@@ -68,13 +67,39 @@ STEPS = {
     "segmenter": 1_800,
 }
 """Parts in order, and their optimiser steps."""
-TOWER, DECODER = (
-    ("tags", "questions", "finer"),
-    ("answers", "together", "crowded", "deeper", "longer", "resting", "whole", "register"),
-)
+TOWER_PARTS = ("tags", "questions", "finer")
+DECODER_PARTS = ("answers", "together", "crowded", "deeper", "longer", "resting", "whole", "register")
 NARROW_PARTS = ("narrow", "narrow-resting", "narrow-whole", "narrow-register")
 THIRD_PARTS = ("third", "third-resting", "third-whole", "third-register")
-"""Parts that train the tower alone, the specimen's decoder, and the decoders of the second and the third."""
+"""Parts that train the tower alone, and the decoders of the three specimens."""
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a decoder comes by its sink and is shipped, in the last three of its parts.
+
+    Attributes:
+        specimen: Name of the shipped model.
+        parts: All parts that train the decoder; the last three build on the fourth last.
+        heads: Heads a layer in the end.
+        seed: Of the first of the three; the others take the next two.
+        scenes: Scenes that the parts before saw.
+        features: File of the frozen tower's features.
+    """
+
+    specimen: str
+    parts: tuple[str, ...]
+    heads: int
+    seed: int
+    scenes: int
+    features: str
+
+
+ENDINGS = (
+    Ending("specimen", DECODER_PARTS, 16, 101, SCENES, "later.npy"),
+    Ending("specimen-narrow", NARROW_PARTS, 14, 201, SCENES, "later.npy"),
+    Ending("specimen-third", THIRD_PARTS, 14, 301, THIRD_SCENES, "third-later.npy"),
+)
 
 
 def train_part(part: str) -> None:
@@ -96,19 +121,13 @@ def train_part(part: str) -> None:
         "crowded": _crowded,
         "deeper": _deeper,
         "longer": _longer,
-        "resting": _resting,
-        "whole": _whole,
-        "register": _register,
         "narrow": _narrow,
-        "narrow-resting": _narrow_resting,
-        "narrow-whole": _narrow_whole,
-        "narrow-register": _narrow_register,
         "third": _third,
-        "third-resting": _third_resting,
-        "third-whole": _third_whole,
-        "third-register": _third_register,
         "segmenter": _segmenter,
     }
+    for ending in ENDINGS:
+        parts = zip(ending.parts[-3:], (_resting, _whole, _register), strict=True)
+        makers |= {name: partial(train, ending) for name, train in parts}
     makers[part](device)
 
 
@@ -159,42 +178,42 @@ def _longer(device: str) -> None:
     _decoder("longer", model, LONGER, 6, device)
 
 
-def _resting(device: str) -> None:
-    _rest("resting", "longer", HEADS, 101, device)
-
-
-def _whole(device: str) -> None:
-    _see_all("whole", "resting", 102, device)
-
-
-def _register(device: str) -> None:
-    model = _see_all("register", "whole", 103, device, registered=True)
-    _ship("specimen", model, DECODER, SCENES + LATER_SCENES)
-
-
-def _rest(part: str, before: str, heads: int, seed: int, device: str, features: str = "later.npy") -> None:
+def _resting(ending: Ending, device: str) -> None:
     """More heads, a sink that grows in, and other jobs; some patches of each picture, the tower frozen."""
-    torch.manual_seed(seed)
+    torch.manual_seed(ending.seed)
+    before, part, *_ = ending.parts[-4:]
     words = make_tokenizer()
-    model = widened(_model(before), words, words, heads)
+    model = widened(_model(before), words, words, ending.heads)
     pool = _later_pool()
     some = ScenePool(pool.images[:WITH_FEATURES], pool.things[:WITH_FEATURES])
     dig(model)
-    checkpoint, steps = WORK / f"{part}.ckpt", STEPS[part]
-    _keep(model, train_decoder(some, model, RESTING, steps, checkpoint, WORK / features, seed, device), part)
+    checkpoint, features, steps = WORK / f"{part}.ckpt", WORK / ending.features, STEPS[part]
+    _keep(model, train_decoder(some, model, RESTING, steps, checkpoint, features, ending.seed, device), part)
+
+
+def _whole(ending: Ending, device: str) -> None:
+    """The same on whole pictures: the tower learns too."""
+    before, part, _ = ending.parts[-3:]
+    _see_all(part, _model(before), ending.seed + 1, device)
+
+
+def _register(ending: Ending, device: str) -> None:
+    """The same with one of the tower's patches as a register; then the model is shipped."""
+    before, part = ending.parts[-2:]
+    model = _model(before)
+    register(model)
+    _see_all(part, model, ending.seed + 2, device, registered=True)
+    _ship(ending, model)
 
 
 def _see_all(
-    part: str, before: str, seed: int, device: str, registered: bool = False
-) -> LlavaForConditionalGeneration:
-    """The same on whole pictures: the tower learns too, or one of its patches has become a register."""
-    model, checkpoint = _model(before), WORK / f"{part}.ckpt"
-    if registered:
-        register(model)
-    pool, steps = _later_pool(), STEPS[part]
-    curve = train_together(pool, model, WHOLE, steps, checkpoint, seed, device, WHOLE_BATCH, registered)
+    part: str, model: LlavaForConditionalGeneration, seed: int, device: str, registered: bool = False
+) -> None:
+    checkpoint, steps = WORK / f"{part}.ckpt", STEPS[part]
+    curve = train_together(
+        _later_pool(), model, WHOLE, steps, checkpoint, seed, device, WHOLE_BATCH, registered
+    )
     _keep(model, curve, part)
-    return model
 
 
 def _later_pool() -> ScenePool:
@@ -207,19 +226,6 @@ def _narrow(device: str) -> None:
     model = make_model(make_tokenizer(), **NARROW_SHAPE)
     model.model.vision_tower.load_state_dict(_model("together").model.vision_tower.state_dict())
     _decoder("narrow", model, NARROW, 8, device)
-
-
-def _narrow_resting(device: str) -> None:
-    _rest("narrow-resting", "narrow", NARROW_HEADS, 201, device)
-
-
-def _narrow_whole(device: str) -> None:
-    _see_all("narrow-whole", "narrow-resting", 202, device)
-
-
-def _narrow_register(device: str) -> None:
-    model = _see_all("narrow-register", "narrow-whole", 203, device, registered=True)
-    _ship("specimen-narrow", model, NARROW_PARTS, SCENES + LATER_SCENES)
 
 
 def _third(device: str) -> None:
@@ -235,28 +241,15 @@ def _third(device: str) -> None:
     )
 
 
-def _third_resting(device: str) -> None:
-    _rest("third-resting", "third", NARROW_HEADS, 301, device, "third-later.npy")
-
-
-def _third_whole(device: str) -> None:
-    _see_all("third-whole", "third-resting", 302, device)
-
-
-def _third_register(device: str) -> None:
-    model = _see_all("third-register", "third-whole", 303, device, registered=True)
-    _ship("specimen-third", model, THIRD_PARTS, THIRD_SCENES + LATER_SCENES)
-
-
-def _ship(name: str, model: LlavaForConditionalGeneration, parts: tuple[str, ...], scenes: int) -> None:
+def _ship(ending: Ending, model: LlavaForConditionalGeneration) -> None:
     """Write a model that the package ships, in half precision and the hub's layout, with its card."""
-    folder = SPECIMENS[name]
+    folder = SPECIMENS[ending.specimen]
     model.half().save_pretrained(folder)
     make_processor(VISION.image_size, VISION.patch_size).save_pretrained(folder)
     seal(folder)
-    stages = ", ".join(f"{part} {STEPS[part]:,} steps" for part in (*TOWER, *parts))
-    results = answers_table(held_out_answers(load_lvlm(name)))
-    write_card(folder, scenes, stages, results, curve_table(_curve(parts[-3:])))
+    stages = ", ".join(f"{part} {STEPS[part]:,} steps" for part in (*TOWER_PARTS, *ending.parts))
+    results = answers_table(held_out_answers(load_lvlm(ending.specimen)))
+    write_card(folder, ending.scenes + LATER_SCENES, stages, results, curve_table(_curve(ending.parts[-3:])))
 
 
 def _decoder(part: str, model: LlavaForConditionalGeneration, course: Course, seed: int, device: str) -> None:

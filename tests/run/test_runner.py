@@ -126,12 +126,16 @@ def test_a_parameters_cell_holds_literals_only(tmp_path: Path, source: str) -> N
         declared(tmp_path / "01_bad.ipynb")
 
 
-def test_notebooks_without_parameters_cell_or_unreadable_are_refused(tmp_path: Path) -> None:
+def test_notebooks_without_parameters_cell_are_refused(tmp_path: Path) -> None:
     nbformat.write(nbformat.v4.new_notebook(), tmp_path / "01_none.ipynb")
-    (tmp_path / "02_cut.ipynb").write_text('{"cells": [')
     with pytest.raises(LocheadsError, match="0 cells are tagged"):
         declared(tmp_path / "01_none.ipynb")
-    with pytest.raises(LocheadsError, match="not a readable notebook"):
+
+
+@pytest.mark.parametrize("text", ['{"cells": [', "[]", "{}", '{"cells": 3}', '{"cells": [{"source": []}]}'])
+def test_an_unreadable_notebook_is_named(tmp_path: Path, text: str) -> None:
+    (tmp_path / "02_cut.ipynb").write_text(text)
+    with pytest.raises(LocheadsError, match=r"02_cut\.ipynb: not a readable notebook; restore it"):
         declared(tmp_path / "02_cut.ipynb")
 
 
