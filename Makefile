@@ -17,6 +17,9 @@ EXPLORER := $(BOOK)/explorer.html
 COURSE := build/course
 BOOKED := $(VENV)/.book-installed
 
+## Bytecode is kept, whatever the shell says: tests start a hundred kernels, and each would compile the package anew.
+export PYTHONDONTWRITEBYTECODE :=
+
 ## Two workers; a file is one worker's, with its fixtures or its kernel.
 TWO_AT_ONCE := $(BIN)/pytest -n 2 --dist loadfile
 EXAMPLES := locheads/method locheads/evaluation/metrics.py locheads/model/attention.py
@@ -25,7 +28,7 @@ SHARED_STORES := notebooks/01_head_profiling.ipynb notebooks/02_iou_frequency_co
 LATER_NOTEBOOKS = $(filter-out $(SHARED_STORES),$(sort $(wildcard notebooks/[0-9]*.ipynb)))
 SOLUTIONS = $(sort $(wildcard notebooks/solutions/[0-9]*.ipynb))
 
-.PHONY: help study quick test bench lint types data unit pytest doctests nbval notebooks format lab book book-test \
+.PHONY: help study quick test ready bench lint types data unit pytest doctests nbval notebooks format lab book book-test \
   course
 .DEFAULT_GOAL := help
 
@@ -43,9 +46,13 @@ $(INSTALLED): pyproject.toml requirements.lock
 study: $(INSTALLED)
 	$(BIN)/locheads run
 
-quick: lint types unit doctests
+quick: ready unit doctests
 
-test: lint types pytest doctests nbval
+test: ready pytest doctests nbval
+
+## Types are checked on one core, while the other writes the data set.
+ready: lint
+	@$(MAKE) --no-print-directory --jobs 2 types data
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

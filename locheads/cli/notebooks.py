@@ -9,36 +9,42 @@ import typer
 
 from locheads.errors import LocheadsError
 
+Notebooks = Annotated[
+    list[str] | None, typer.Argument(help="Numbers or names, such as `01 03`. Default: all, in order.")
+]
+Parameters = Annotated[
+    list[str] | None,
+    typer.Option("-p", "--parameter", metavar="NAME=VALUE", help="A parameter; may be repeated."),
+]
+Preset = Annotated[
+    str | None, typer.Option(help="YAML file of parameters, or the name of one in `notebooks/params`.")
+]
+World = Annotated[
+    str | None,
+    typer.Option(help="Name under which the outcome is saved; required when parameters are changed."),
+]
+InPlace = Annotated[bool, typer.Option("--in-place", help="Replace the notebooks by their executed copies.")]
+ListAll = Annotated[
+    bool, typer.Option("--list", help="Only list the notebooks and the presets of `notebooks/params`.")
+]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Only report what would be loaded, downloaded and required.")
+]
+Rate = Annotated[
+    float | None,
+    typer.Option(min=1e-6, help="TFLOP/s of the device, for --dry-run. Default: measured, or an A100's."),
+]
+
 
 def run(
-    notebooks: Annotated[
-        list[str] | None,
-        typer.Argument(help="Numbers or names, such as `01 03`. Default: all, in order."),
-    ] = None,
-    parameter: Annotated[
-        list[str] | None,
-        typer.Option("-p", "--parameter", metavar="NAME=VALUE", help="A parameter; may be repeated."),
-    ] = None,
-    preset: Annotated[
-        str | None, typer.Option(help="YAML file of parameters, or the name of one in `notebooks/params`.")
-    ] = None,
-    world: Annotated[
-        str | None,
-        typer.Option(help="Name under which the outcome is saved; required when parameters are changed."),
-    ] = None,
-    in_place: Annotated[
-        bool, typer.Option("--in-place", help="Replace the notebooks by their executed copies.")
-    ] = False,
-    list_all: Annotated[
-        bool, typer.Option("--list", help="Only list the notebooks and the presets of `notebooks/params`.")
-    ] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only report what would be loaded, downloaded and required.")
-    ] = False,
-    rate: Annotated[
-        float | None,
-        typer.Option(min=1e-6, help="TFLOP/s of the device, for --dry-run. Default: measured, or an A100's."),
-    ] = None,
+    notebooks: Notebooks = None,
+    parameter: Parameters = None,
+    preset: Preset = None,
+    world: World = None,
+    in_place: InPlace = False,
+    list_all: ListAll = False,
+    dry_run: DryRun = False,
+    rate: Rate = None,
 ) -> None:
     """Run notebooks of the study, headlessly and strictly.
 
@@ -58,12 +64,11 @@ def run(
     if list_all:
         typer.echo(runner.listing())
         return
-    names = notebooks or []
-    given, named = runner.gather(names, parameter or [], preset)
-    if world is not None and any(one.startswith("world=") for one in parameter or []):
+    names, assignments = notebooks or [], parameter or []
+    if world is not None and any(one.startswith("world=") for one in assignments):
         raise LocheadsError("the world is given twice, by -p and by --world; give it once")
-    world = world if world is not None else named
-    world = world if world is not None else outputs.SPECIMEN
+    given, named = runner.gather(names, assignments, preset)
+    world = next((one for one in (world, named) if one is not None), outputs.SPECIMEN)
     if in_place and (given or world != outputs.SPECIMEN):
         raise LocheadsError("--in-place runs the notebooks as they are: leave out -p, --preset and --world")
     if dry_run:

@@ -59,11 +59,11 @@ def convex_hull(mask: Bool[np.ndarray, "rows columns"]) -> Float[np.ndarray, "co
     """
     if not mask.any():
         raise ValueError("an empty mask has no convex hull")
-    # The four corners of every cell, each point once; qhull lists the hull's in order.
-    row, column = np.nonzero(mask)
-    cells = np.stack([column, row], axis=-1).astype(float)
-    corners = np.unique(np.concatenate([cells + step for step in ([0, 0], [1, 0], [0, 1], [1, 1])]), axis=0)
-    return corners[ConvexHull(corners).vertices]
+    # A point of the grid is a corner where one of its four cells is in the set: [rows + 1, columns + 1].
+    cells = np.pad(mask, 1)
+    grid = cells[1:, 1:] | cells[1:, :-1] | cells[:-1, 1:] | cells[:-1, :-1]
+    corners = np.argwhere(grid.T).astype(float)  # (x, y)
+    return corners[ConvexHull(corners).vertices]  # qhull lists them in order
 
 
 def polygon_area(corners: Float[np.ndarray, "corners 2"]) -> float:

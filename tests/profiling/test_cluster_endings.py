@@ -28,6 +28,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
     def call(*arguments: str, errors: int = subprocess.DEVNULL) -> subprocess.Popen[str]:
         variables = {**os.environ, "OMP_NUM_THREADS": "1", "LOCHEADS_HEADLESS": os.devnull}
         variables["PYTHONPATH"] = str(Path(__file__).resolve().parents[2])
+        variables["DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT"] = "10s"  # 30 s would only be waited for
         started.append(
             subprocess.Popen(
                 [sys.executable, "-m", *arguments],
@@ -50,8 +51,8 @@ def start(tmp_path: Path) -> Iterator[Start]:
 
 
 def profile(start: Start, place: Path, *where: str) -> subprocess.Popen[str]:
-    few = ("profile", "--samples", "320", "--maps", "none", "--store", str(place / "store"))
-    return start("locheads.cli", *few, *where, errors=subprocess.PIPE)
+    few = ("profile", "--model", "specimen-narrow", "--samples", "320", "--maps", "none")
+    return start("locheads.cli", *few, "--store", str(place / "store"), *where, errors=subprocess.PIPE)
 
 
 def scheduler(start: Start, place: Path) -> tuple[subprocess.Popen[str], str]:
