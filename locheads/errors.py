@@ -13,3 +13,8 @@ class NothingToMeasure(LocheadsError):
 
 class LocheadsWarning(UserWarning):
     """Input that was skipped at the user's request; the message says what and why."""
+
+
+def first_line(error: BaseException) -> str:
+    """Returns the first line of an error's message, or its type if it has none."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0].strip()

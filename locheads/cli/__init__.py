@@ -54,7 +54,7 @@ def about(
     """Takes the options before the subcommand."""
 
 
-train_app = typer.Typer(help="Train what the repository ships weights of.", no_args_is_help=True)
+train_app = typer.Typer(help="Train the models whose weights the repository ships.", no_args_is_help=True)
 app.add_typer(train_app, name="train")
 CHECKED = (submit, merge_shards, verify, compare)
 COMMANDS = (run, sweep, ground, explore, profile, data, manifest, merge_delta, results, *CHECKED)
@@ -76,7 +76,7 @@ class _Ended(SystemExit):
 
 
 def main() -> None:
-    """Runs the command; reports what the user can mend in one line: status 2, or 130 for Ctrl-C."""
+    """Runs the command; reports what the user can fix in one line, with exit status 2, or 130 for Ctrl-C."""
     from locheads.files import explained
 
     before = signal.signal(signal.SIGTERM, _end)
@@ -90,7 +90,7 @@ def main() -> None:
         call = getattr(getattr(error, "ctx", None), "command_path", "locheads")
         _fail(LocheadsError(f"{problem}; see `{call} --help`"))
     except _Ended:
-        print("locheads: ended by a signal; what had finished is kept", file=sys.stderr)
+        print("locheads: terminated by a signal; finished work is kept", file=sys.stderr)
         raise
     except LocheadsError as error:
         _fail(error)
@@ -106,7 +106,7 @@ def main() -> None:
     finally:
         signal.signal(signal.SIGTERM, before)
     if status == _INTERRUPTED:
-        print("locheads: interrupted; what had finished is kept", file=sys.stderr)
+        print("locheads: interrupted; finished work is kept", file=sys.stderr)
     raise SystemExit(status)
 
 
@@ -129,7 +129,7 @@ def _check_surroundings() -> None:
 
 def _end(number: int, _: object) -> NoReturn:
     """Ends the command as Ctrl-C does: kernels are shut down, unfinished files and locks removed."""
-    logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # what awaits a kernel may yet see it die
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # tasks that wait for a kernel may log its end
     raise _Ended(128 + number)
 
 

@@ -77,7 +77,7 @@ def ground_file(
     """
     output = Path(output)
     if output.suffix.lower() not in FORMATS:
-        raise LocheadsError(f"{output}: not a kind of picture; end its name in {', '.join(FORMATS)}")
+        raise LocheadsError(f"{output}: not a supported image format; use one of {', '.join(FORMATS)}")
     if not expression.strip() or not expression.isprintable():
         raise LocheadsError("the expression is empty or not printable; say what to find")
     picture = open_picture(image, "the picture to ground in")

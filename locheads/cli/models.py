@@ -1,4 +1,4 @@
-"""Defines the subcommands for models: `ground`, `merge-delta` and `train specimen`."""
+"""Defines the subcommands for models: `ground`, `merge-delta`, `train specimen` and `train arms`."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def ground(
 def merge_delta(
     base: Annotated[Path, typer.Argument(help="Folder of the base, e.g. LLaMA-7B in transformers' layout.")],
     delta: Annotated[Path, typer.Argument(help="Folder of the difference, e.g. LLaVA-7b-delta-v1-1.")],
-    out: Annotated[Path, typer.Argument(help="Folder to write; it must not be there.")],
+    out: Annotated[Path, typer.Argument(help="Folder to write; it must not exist.")],
 ) -> None:
     """Merge a model that was published as a DELTA to a BASE's weights into OUT, one file after the other.
 

@@ -10,7 +10,7 @@ import typer
 from locheads.errors import LocheadsError
 
 SHOWN = 20
-"""How many of the things that do not fit are printed."""
+"""Maximum number of mismatches that are printed."""
 
 
 def submit(
@@ -55,7 +55,7 @@ def verify(
         bool, typer.Option("--record", help="Write FILE.verified.json, which `locheads results` shows.")
     ] = False,
 ) -> None:
-    """Recompute every score of a submission from its boxes and the annotations; name what does not fit.
+    """Recompute every score of a submission from its boxes and the annotations; list mismatches.
 
     Example: `locheads verify my-run.jsonl --data data/refer`
     """
@@ -67,7 +67,7 @@ def verify(
     if found.wrong:
         for one in found.wrong[:SHOWN]:
             typer.echo(f"wrong: {one}")
-        raise LocheadsError(f"{file}: not verified, {len(found.wrong)} things do not fit")
+        raise LocheadsError(f"{file}: not verified; mismatches: {len(found.wrong)}")
     typer.echo(found.scores.round(4).to_string(index=False))
     if record:
         from locheads.run.outsiders import record as write_record
@@ -87,7 +87,7 @@ def compare(
     from locheads.submission.compare import compare as compared
 
     found = compared(first, second)
-    typer.echo(f"run otherwise: {', '.join(found.differing) or 'nothing'}")
+    typer.echo(f"settings that differ: {', '.join(found.differing) or 'nothing'}")
     typer.echo(f"same box on {found.same_boxes:.2%} of the common expressions", nl=False)
     typer.echo(f"; {found.alone[0]:,} only in the first file, {found.alone[1]:,} only in the second")
     typer.echo(found.table.round(4).to_string(index=False))

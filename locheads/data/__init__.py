@@ -189,7 +189,9 @@ def readable(data: Path | str, datasets: Sequence[str], splits: Sequence[str]) -
     there = []
     for name in datasets:
         try:
-            assert all(len(open_samples(data, name, split)) for split in splits)
+            for split in splits:
+                if not len(open_samples(data, name, split)):
+                    raise LocheadsError(f"{data}: {name} {split} has no samples")
             there.append(name)
         except LocheadsError as error:
             print(f"{name} is left out: {error}")

@@ -1,4 +1,4 @@
-"""Cuts of pictures: bands of square pictures that are not square, and the central square of any picture.
+"""Crops pictures: oblong bands of square pictures, and the central square of any picture.
 
 The cut is of whole pixels, and box and mask are cut with it, so nothing is resampled and nothing estimated.
 """

@@ -25,7 +25,7 @@ class Distinct:
         """
         where = f"{sample.image_path}, sample {sample.sample_id}"
         if sample.sample_id in self.samples:
-            raise LocheadsError(f"{where}: this id stands there twice; give each sample its own")
+            raise LocheadsError(f"{where}: this id occurs twice; give each sample its own id")
         if sample.stored is None:  # else the path is only a name
             first = self.pictures.setdefault(sample.image_id, sample.image_path)
             if first != sample.image_path and _hash(first) != _hash(sample.image_path):

@@ -16,7 +16,7 @@ from locheads import place
 from locheads.data.hub import REPOSITORIES, picture_sample
 from locheads.data.manifest import write_splits
 from locheads.data.samples import Sample
-from locheads.errors import LocheadsError
+from locheads.errors import LocheadsError, first_line
 from locheads.locks import hold
 
 NAME = "lmms-lab-few"
@@ -57,7 +57,7 @@ def _rows() -> Iterator[dict[str, Any]]:
         rows = datasets.load_dataset(PLACE, data_files=files, split="val", streaming=True)
         yield from rows.cast_column("image", datasets.Image(decode=False))
     except Exception as error:  # files, network, hub and parquet raise exceptions of their own
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = first_line(error)
         raise LocheadsError(f"{PLACE}: cannot be streamed ({reason}); check the connection") from error
 
 

@@ -27,7 +27,7 @@ from locheads.data.pictures import picture_size
 from locheads.data.refcoco import IMAGES, SPLIT_BY, coco_sample, explaining, sentence_of
 from locheads.data.samples import LazySamples, Sample
 from locheads.data.strict_json import parse_json
-from locheads.errors import LocheadsError
+from locheads.errors import LocheadsError, first_line
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -132,7 +132,7 @@ def _load(place: str, name: str) -> Dataset:
         files = {name: f"data/{name}-*.parquet"}
         return datasets.load_dataset(place, data_files=files, split=name, verification_mode="no_checks")
     except Exception as error:  # files, network, hub and parquet raise exceptions of their own
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = first_line(error)
         raise LocheadsError(
             f"{place}: the split {name} cannot be read ({reason}); check it, and the connection"
         ) from error

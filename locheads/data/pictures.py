@@ -137,7 +137,7 @@ def _check_size(path: Path | str, owner: str, sides: tuple[int, int]) -> None:
 def _too_large(path: Path | str, owner: str, sides: str) -> LocheadsError:
     return LocheadsError(
         f"{path}: an image{sides} is too large ({owner}); scale it to at most {MAX_PIXELS:,} pixels and "
-        f"{MAX_SIDE:,} a side"
+        f"{MAX_SIDE:,} per side"
     )
 
 

@@ -1,4 +1,4 @@
-"""ReasonSeg: implicit queries about an image, as published with LISA (arXiv 2308.00692).
+"""Reads ReasonSeg: implicit queries about an image, as published with LISA (arXiv 2308.00692).
 
 ::
 

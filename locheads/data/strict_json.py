@@ -91,9 +91,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
         keys = [key for key, _ in pairs]
-        raise ValueError(
-            f"the key {shown(next(key for key in found if keys.count(key) > 1))} stands there twice"
-        )
+        raise ValueError(f"the key {shown(next(key for key in found if keys.count(key) > 1))} occurs twice")
     return found
 
 

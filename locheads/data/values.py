@@ -63,7 +63,7 @@ def size(value: Any) -> tuple[int, int]:
     if width * height > MAX_PIXELS or max(width, height) > MAX_SIDE:
         raise ValueError(
             f"an image of {shown(width)} × {shown(height)} pixels is too large; scale it to at most "
-            f"{MAX_PIXELS:,} pixels and {MAX_SIDE:,} a side"
+            f"{MAX_PIXELS:,} pixels and {MAX_SIDE:,} per side"
         )
     return width, height
 

@@ -1,1 +1,1 @@
-"""Score boxes, masks and rankings: metrics, samples grounded in one or many ways, tables with intervals."""
+"""Scores boxes, masks and rankings: metrics, samples grounded in one or many ways, tables with intervals."""

@@ -23,7 +23,6 @@ __all__ = [
     "bootstrap_interval",
     "box_iou",
     "ciou",
-    "giou",
     "mask_iou",
     "mask_overlap",
     "resample_means",
@@ -122,19 +121,6 @@ def ciou(intersections: Real[np.ndarray, " n"], unions: Real[np.ndarray, " n"]) 
     if unions.sum() <= 0:
         raise ValueError("the cumulative IoU needs a union that is not empty")
     return float(intersections.sum() / unions.sum())
-
-
-def giou(ious: Float[np.ndarray, " n"]) -> float:
-    """Computes the mean of the samples' IoUs, ReasonSeg's gIoU (not the *generalised* IoU of boxes).
-
-    Raises:
-        ValueError: When there is no sample.
-
-    Example:
-        >>> giou(np.array([0.5, 1.0]))
-        0.75
-    """
-    return _mean(ious)
 
 
 def average_recall(ious: Float[np.ndarray, " n"]) -> float:

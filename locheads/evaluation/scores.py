@@ -59,6 +59,11 @@ def named(table: pd.DataFrame, name: str) -> dict[str, float]:
     return saved
 
 
+def in_words(table: pd.DataFrame) -> list[str]:
+    """Returns `value`, `low` and `high` of each row, shares, as text in per cent: `76.0 [68.0, 84.0]`."""
+    return [f"{100 * r.value:.1f} [{100 * r.low:.1f}, {100 * r.high:.1f}]" for r in table.itertuples()]
+
+
 def differences(
     outcomes: pd.DataFrame, reference: str, seed: int = 0, metrics: Sequence[str] = METRICS
 ) -> pd.DataFrame:

@@ -44,7 +44,7 @@ def carry_back(
         [[0.625, 0.125]]
     """
     if shares.min() < 0 or np.abs(shares.sum(-1) - 1).max() > ROUNDING:
-        raise ValueError("the shares of the patches in a token are not negative and sum to 1")
+        raise ValueError("the shares of the patches in a token must not be negative, and must sum to 1")
     if shares.shape[-1] != grid[0] * grid[1]:
         raise ValueError(f"{shares.shape[-1]} patches are no grid of {grid[0]} × {grid[1]}")
     between = maps.ndim - shares.ndim + 1  # axes of the maps that share a matrix, such as layer and head

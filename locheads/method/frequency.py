@@ -1,4 +1,4 @@
-"""How often each head is a candidate: over all samples, or as a mean over random trials."""
+"""Computes how often each head is a candidate: over all samples, or as a mean over random trials."""
 
 from __future__ import annotations
 

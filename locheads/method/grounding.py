@@ -126,33 +126,6 @@ def _gaussian(kernel: int, sigma: float) -> Float[np.ndarray, " kernel"]:
     return weights / weights.sum()
 
 
-def combine(
-    maps: Float[np.ndarray, "*batch k rows columns"],
-    kernel: int = 7,
-    sigma: float = 1.0,
-    border: Border = "mirror",
-) -> Float[np.ndarray, "*batch rows columns"]:
-    """Adds up k smoothed maps, cell by cell.
-
-    Args:
-        maps: The k heads' attention maps.
-        kernel: As in `smooth`.
-        sigma: As in `smooth`.
-        border: As in `smooth`.
-
-    Returns:
-        The sum, in double precision; 0 everywhere for k = 0.
-
-    Raises:
-        ValueError: When `smooth` does.
-
-    Example:
-        >>> combine(np.array([[[0.0, 1.0]], [[2.0, 3.0]]]), kernel=1).tolist()
-        [[2.0, 4.0]]
-    """
-    return smooth(maps, kernel, sigma, border).sum(axis=-3)
-
-
 def pseudo_mask(
     maps: Float[np.ndarray, "*batch rows columns"], level: float = 1.0
 ) -> Bool[np.ndarray, "*batch rows columns"]:

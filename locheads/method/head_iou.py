@@ -1,4 +1,4 @@
-"""The IoU of each single head's pseudo-mask with the true object, on the patch grid or in pixels."""
+"""Computes the IoU of each single head's pseudo-mask with the true object, on the patch grid or in pixels."""
 
 from __future__ import annotations
 

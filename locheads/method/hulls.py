@@ -1,4 +1,4 @@
-"""Convex hulls of sets of cells: their corners and areas, and the component with the largest one."""
+"""Computes convex hulls of sets of cells: their corners and areas, and the component with the largest one."""
 
 from __future__ import annotations
 

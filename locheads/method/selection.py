@@ -215,7 +215,7 @@ def _ranking(
         The order of the heads by flat number, `layer * heads + head`, and which are eligible, in flat order.
     """
     if threshold_on == "mean" and np.ndim(threshold) > 0:
-        raise ValueError("one threshold a sample needs threshold_on='sample'")
+        raise ValueError("one threshold per sample needs threshold_on='sample'")
     eligible = np.ones(sums.shape, dtype=bool)  # [sample layer head]
 
     # Criterion 1: the sum reaches tau, [layer head] against one tau or [sample layer head] against each own.

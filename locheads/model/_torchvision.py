@@ -1,4 +1,4 @@
-"""Import torchvision beside a CPU build of torch.
+"""Imports torchvision beside a CPU build of torch.
 
 torchvision's wheels from PyPI are built for CUDA; with a CPU build of torch their compiled
 operators do not load, and the import stops where two of them are given a Python side. Declaring

@@ -28,7 +28,7 @@ import torch
 from jaxtyping import Float
 from PIL import Image
 
-from locheads.errors import LocheadsError
+from locheads.errors import LocheadsError, first_line
 from locheads.method.selection import check_heads
 from locheads.model.attention_layer import Enough, Recorder, listening
 from locheads.model.carrier import Carrier
@@ -207,6 +207,6 @@ def forward(
         pass
     except ValueError as error:
         raise LocheadsError(
-            f"{lvlm.name}: processor and model do not belong together ({str(error).splitlines()[0]})"
+            f"{lvlm.name}: processor and model do not belong together ({first_line(error)})"
         ) from error
     return recorder.rows

@@ -147,10 +147,5 @@ def reason(path: Path) -> str | None:
     return None
 
 
-def first_line(error: BaseException) -> str:
-    """Returns the first line of an error's message, or its type if it has none."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0].strip()
-
-
 def _names(keys: Iterable[Any]) -> list[str]:
     return sorted(str(key[0] if isinstance(key, tuple) else key) for key in keys)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from locheads.errors import LocheadsError
+from locheads.errors import LocheadsError, first_line
 from locheads.model.shipped import SPECIMENS
 
 
@@ -23,6 +23,8 @@ def pick_device(device: str, name: str) -> str:
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise LocheadsError(f"device '{device}' is not there ({reason}); give cpu, cuda or auto") from error
+        reason = first_line(error)
+        raise LocheadsError(
+            f"device '{device}' is not available ({reason}); give cpu, cuda or auto"
+        ) from error
     return device

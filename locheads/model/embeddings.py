@@ -1,4 +1,4 @@
-"""Keeps SAM's embeddings of pictures, so that its encoder runs once a picture.
+"""Keeps SAM's embeddings of pictures, so that its encoder runs once per picture.
 
 The encoder takes nearly all of a segmenter's time and sees neither box nor prompt. The embedding of the last
 picture stays in memory. With a folder, those of all pictures are kept there, for later notebooks as well,

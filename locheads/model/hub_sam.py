@@ -16,7 +16,7 @@ from segment_anything.modeling import Sam
 from transformers import SamModel
 from transformers.utils.logging import disable_progress_bar
 
-from locheads.errors import LocheadsError
+from locheads.errors import LocheadsError, first_line
 
 
 def load_hub_sam(name: str) -> Sam:
@@ -33,7 +33,7 @@ def load_hub_sam(name: str) -> Sam:
         model, report = SamModel.from_pretrained(name, output_loading_info=True)
     except (OSError, ValueError, RuntimeError) as error:
         raise LocheadsError(
-            f"segmenter '{name}' cannot be loaded ({str(error).splitlines()[0]}); give 'specimen', a folder "
+            f"segmenter '{name}' cannot be loaded ({first_line(error)}); give 'specimen', a folder "
             "of weights, a .pth checkpoint of SAM, or a hub name"
         ) from error
     if any(report[kind] for kind in ("missing_keys", "unexpected_keys", "mismatched_keys")) or not (

@@ -60,7 +60,7 @@ def changed(lvlm: Lvlm, change: Change) -> Iterator[None]:
 
     Args:
         lvlm: The model.
-        change: Called once a layer and pass. Gives outputs of the same shape.
+        change: Called once per layer and pass; returns outputs of the same shape.
 
     Raises:
         LocheadsError: As `output_projections`.

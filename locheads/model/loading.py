@@ -21,9 +21,9 @@ from transformers import (
 )
 from transformers.utils.logging import disable_progress_bar
 
-from locheads.errors import LocheadsError, LocheadsWarning
+from locheads.errors import LocheadsError, LocheadsWarning, first_line
 from locheads.model.attention_layer import ATTENTION
-from locheads.model.checkpoint import check_code, check_merged, check_weights, damage, first_line, quiet
+from locheads.model.checkpoint import check_code, check_merged, check_weights, damage, quiet
 from locheads.model.devices import pick_device
 from locheads.model.families import Family, crops, family_of
 from locheads.model.grids import report_of

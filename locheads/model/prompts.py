@@ -29,7 +29,7 @@ PROMPTS = {
     "specimen": SPECIMEN_SYSTEM + "\n{image}\n{expression}",
     "plain": "{image}\n{expression}",
 }
-"""The prompts that have a name; `chat` is a third one, the model's own chat template."""
+"""The prompts that have a name; `chat`, the model's own chat template, is one more."""
 
 Query = Literal["word", "period", "last"]
 """The query token whose row is captured.

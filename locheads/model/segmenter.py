@@ -25,10 +25,10 @@ from segment_anything import SamPredictor, sam_model_registry
 from segment_anything.modeling import Sam
 
 from locheads.data.pictures import to_rgb
-from locheads.errors import LocheadsError
+from locheads.errors import LocheadsError, first_line
 from locheads.method.geometry import Window
 from locheads.method.grounding import Grounding
-from locheads.model.checkpoint import first_line, reason
+from locheads.model.checkpoint import reason
 from locheads.model.devices import pick_device
 from locheads.model.embeddings import Embeddings
 from locheads.model.hub_sam import load_hub_sam
@@ -175,7 +175,7 @@ def _inside(boxes: Real[np.ndarray, "n 4"], rows: int, columns: int) -> Float[np
 
 
 def load_segmenter(
-    name_or_path: str | Path = "specimen", device: str = "auto", kept_in: Path | None = None
+    name_or_path: str | Path = "specimen", device: str = "auto", kept_in: Path | str | None = None
 ) -> Segmenter:
     """Loads a segmenter by name or path.
 
@@ -204,7 +204,8 @@ def load_segmenter(
             "or a hub name"
         )
     place = pick_device(device, str(name_or_path))
-    folder = kept_in and kept_in / f"embeddings-{weights_digest(sam)}-{place.partition(':')[0]}"
+    kept = f"embeddings-{weights_digest(sam)}-{place.partition(':')[0]}"
+    folder = None if kept_in is None else Path(kept_in) / kept
     return Segmenter(str(name_or_path), SamPredictor(sam.to(place)), Embeddings(folder))
 
 

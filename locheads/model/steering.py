@@ -40,16 +40,20 @@ class Steer:
         """Returns a layer's outputs, `batch × tokens × head × dim`, with its chosen heads steered."""
         outputs = layer.outputs
         batch, tokens = outputs.shape[:2]
+        # Attention to the cells, and the values there, of every head.
         every = torch.arange(batch, device=outputs.device)[:, None]
         image = self.image_tokens.to(outputs.device).expand(batch, -1)
         seen = layer.attention()[every, :, :, image].permute(0, 2, 3, 1)  # batch × head × tokens × cells
         values = layer.each(layer.value)[every, :, image].transpose(1, 2)  # batch × head × cells × dim
+        # What the picture contributes, Σ a v: batch × tokens × head × dim.
         now = (seen.to(values) @ values).transpose(1, 2)
-        # Rows may stand one after another in one sequence, so that row and token are counted together.
+        # What it would contribute, S · Σ t v. Rows may stand one after another in one sequence: row and token
+        # are counted together.
         times = batch * tokens // len(heads)
         target = self.target.to(values).repeat_interleave(times, 0).view(batch, tokens, -1)
         there = torch.einsum("btc,bhcd->bthd", target, values)
         mass = seen.sum(-1).transpose(1, 2)[..., None].to(values)
+        # Only tokens behind the picture, and only the chosen heads.
         position = layer.key.shape[2] - layer.query.shape[2] + torch.arange(tokens, device=outputs.device)
         behind = position > image.max(-1, keepdim=True).values
         wanted = heads.to(outputs.device).repeat_interleave(times, 0).view(batch, tokens, -1)

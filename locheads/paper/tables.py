@@ -13,16 +13,14 @@ import pandas as pd
 
 from locheads.errors import LocheadsError
 
-REFER_COLUMNS = tuple(
-    (dataset, split)
-    for dataset, splits in {
-        "refcoco": ("val", "testA", "testB"),
-        "refcoco+": ("val", "testA", "testB"),
-        "refcocog": ("val", "test"),
-    }.items()
-    for split in splits
-)
-"""Columns of Tables 1, 2 and 7: data set and split."""
+REFER_SPLITS = {
+    "refcoco": ("val", "testA", "testB"),
+    "refcoco+": ("val", "testA", "testB"),
+    "refcocog": ("val", "test"),
+}
+"""Data sets and splits of Tables 1, 2 and 7."""
+REFER_COLUMNS = tuple((dataset, split) for dataset, splits in REFER_SPLITS.items() for split in splits)
+"""Columns of these tables: data set and split."""
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Draws the figures: each function takes results and returns a matplotlib figure, colour-blind safe.
 
-Figures of heads, models, grounding and scores are exported here; those of transfer between data sets and of
-failures are in `locheads.plotting.failures`.
+The figures of several notebooks are exported here; those of a single study are in the module named after it:
+`arms`, `causes`, `confidence`, `failures`, `groups`, `kinds`, `pooled`, `several_objects`.
 """
 
 from locheads.plotting.ablations import (

@@ -68,25 +68,30 @@ def frequency_sweep(
         span: The range that the paper examines, shaded light.
     """
     figure, axes = plt.subplots(figsize=(8, 3.8))
+    # Other heads that are ever among the most frequent ones, the most often first.
     tops = [heads for heads, choice in zip(sweep.heads, sweep.has_choice, strict=True) if choice]
     ever = {head for heads in tops for head in heads} - set(chosen)
     often = {head: sum(head in heads for heads in tops) for head in ever}
     rivals = sorted(often, key=lambda head: (-often[head], head))[: len(OTHERS)]
+    # A line for each localization head, and for each of these.
     names = {}
     for marker, head in zip(itertools.cycle("D^so"), chosen):
         names[head] = axes.plot(sweep.values, _percent(sweep, head), f"{marker}-", color=FOUND, markersize=4)
     for color, head in zip(OTHERS, rivals, strict=False):
         names[head] = axes.plot(sweep.values, _percent(sweep, head), "-", color=color, linewidth=1.5)
+    # The highest frequency of all remaining heads.
     rest = 100 * sweep.frequency.copy()
     for one in (*chosen, *rivals):
         rest[:, one.layer, one.head] = 0
     axes.plot(sweep.values, rest.max(axis=(1, 2)), "--", color=MUTED, label="highest of all other heads")
+    # The paper's range, settings without a choice, and the value used here.
     half = np.diff(sweep.values).min() / 2
     axes.axvspan(*span, color=TRUE, alpha=0.08, linewidth=0, label="range the paper examines")
     for number, value in enumerate(sweep.values[~sweep.has_choice]):
         name = None if number else "no choice: all that pass are kept"
         axes.axvspan(value - half, value + half, color="black", alpha=0.2, linewidth=0, label=name)
     axes.axvline(marked, color="black", linestyle=":", linewidth=1.5, label=f"here: {marked:.3g}")
+    # Legend: heads first, then the other marks.
     handles, words = axes.get_legend_handles_labels()
     lines = [line for drawn in names.values() for line in drawn]
     heads = [f"{head}{', localization head' if head in chosen else ''}" for head in names]

@@ -1,4 +1,4 @@
-"""Figures of heads: attention sums and threshold, selection frequency, maps, and the IoU of each head."""
+"""Draws figures of heads: attention sums and threshold, selection frequency, maps, and IoU of each head."""
 
 from __future__ import annotations
 

@@ -76,7 +76,7 @@ def carried(
     """Draws pictures with their true box, and beside each the maps over it, one column per name.
 
     Args:
-        pictures: One a row.
+        pictures: One per row.
         titles: Their expressions.
         boxes: Their true boxes.
         maps: Title of a column → a map for each picture; each has a brightness scale of its own.

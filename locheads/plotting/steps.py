@@ -1,4 +1,4 @@
-"""The figures of the method step by step: spatial entropy, assembly of a box, average of all heads."""
+"""Draws the figures of the method step by step: spatial entropy, assembly of a box, average of all heads."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Capture over a data set and judge every head: one labelled store on disk that can be resumed."""
+"""Captures maps over a data set and scores every head: one labelled store on disk that can be resumed."""

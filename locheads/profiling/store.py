@@ -1,4 +1,4 @@
-"""The profile on disk: one zarr store, written part by part, opened lazily.
+"""Reads and writes the profile on disk: one zarr store, written part by part, opened lazily.
 
 A store is an xarray dataset over `sample`, `layer`, `head`, `row` and `column`. It is created whole, with
 everything still missing, and filled one part of samples at a time. A part counts only once its files are

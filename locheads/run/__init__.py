@@ -1,1 +1,1 @@
-"""Run notebooks headlessly, and keep what they leave: results, figures, tables."""
+"""Runs notebooks headlessly and keeps their output: results, figures, tables."""

@@ -32,7 +32,7 @@ BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 RATE = 1e14
 """Assumed operations per second of a model: about a third of an A100's peak in half precision."""
 SAM_SHARE = 0.37
-"""Share of that rate which SAM reaches: its authors give 0.15 s a picture of ViT-H on an A100."""
+"""Share of that rate which SAM reaches: its authors give 0.15 s per picture of ViT-H on an A100."""
 SHRUNK = 0.6
 """Share of the bytes of maps that is left when they are compressed."""
 MEASURED_SHARE = 0.5

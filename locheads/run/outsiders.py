@@ -77,8 +77,9 @@ def _table(place: Path) -> Iterator[str]:
 def _read(place: Path) -> dict[str, Any]:
     try:
         kept = json.loads(read_regular(place))
-        assert {"file", "model", "locheads", "sha256", "scores"} <= kept.keys()
-    except (ValueError, AssertionError, AttributeError) as error:
+        if not {"file", "model", "locheads", "sha256", "scores"} <= kept.keys():
+            raise ValueError("a field is missing")
+    except (ValueError, AttributeError) as error:
         raise LocheadsError(
             f"{place}: not a record; write it again with `locheads verify --record`"
         ) from error

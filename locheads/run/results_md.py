@@ -164,7 +164,7 @@ def _command(one: Counterpart, world: str) -> str:
 
 def _said(of: Sequence[str]) -> Iterator[str]:
     """Yields the lines of what the paper says in its text and figures, without a table."""
-    yield "## Told in the text and in figures\n"
+    yield "## Reported in the text and in figures\n"
     yield _line(["", "paper", "of", *(f"**{world}**" for world in of), "how it is redone"])
     yield _line(["---"] * (4 + len(of)))
     for one in SAID:

@@ -46,7 +46,7 @@ LAYERS = 12
 def make_model(
     tokenizer: PreTrainedTokenizerFast, width: int = 128, heads: int = 8
 ) -> LlavaForConditionalGeneration:
-    """A specimen's architecture with random weights; the decoder has eight layers."""
+    """Builds a specimen with random weights: a LLaVA whose decoder has eight layers."""
     text = LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=width,
@@ -78,7 +78,7 @@ def make_model(
 
 @torch.no_grad()
 def _calm(model: LlavaForConditionalGeneration) -> None:
-    """Loud words and quiet layers: what a word says is not drowned by what the first layers add."""
+    """Draws embeddings of unit variance and scales output projections by 1/4, so that words dominate."""
     language = model.model.language_model
     language.embed_tokens.weight.normal_()
     for layer in language.layers:
@@ -88,7 +88,7 @@ def _calm(model: LlavaForConditionalGeneration) -> None:
 
 @torch.no_grad()
 def deepened(model: LlavaForConditionalGeneration, layers: int = LAYERS) -> LlavaForConditionalGeneration:
-    """The same function with more decoder layers: those on top pass on what they get until they learn."""
+    """Adds decoder layers on top, with zero output projections: at first the function is the same."""
     config = deepcopy(model.config)
     config.text_config.num_hidden_layers = layers
     deeper = LlavaForConditionalGeneration(config)
@@ -102,7 +102,7 @@ def deepened(model: LlavaForConditionalGeneration, layers: int = LAYERS) -> Llav
 def train_answers(
     pool: ScenePool, tower: CLIPVisionModel, steps: int, folder: Path, seed: int = 0, device: str = "cpu"
 ) -> tuple[LlavaForConditionalGeneration, list[dict[str, float]]]:
-    """Train projector and decoder on a frozen tower, or resume; gives the model and its training curve."""
+    """Trains projector and decoder on a frozen tower, or resumes; returns the model and its curve."""
     torch.manual_seed(seed)
     model = make_model(make_tokenizer())
     model.model.vision_tower.load_state_dict(tower.state_dict())
@@ -120,7 +120,7 @@ def train_decoder(
     seed: int,
     device: str = "cpu",
 ) -> list[dict[str, float]]:
-    """Train projector and decoder in place, the tower frozen, or resume; gives the training curve.
+    """Trains projector and decoder in place, the tower frozen, or resumes; returns the training curve.
 
     Args:
         pool: Scenes.
@@ -180,7 +180,7 @@ def _rows_every(steps: int) -> int:
 
 @torch.inference_mode()
 def frozen_features(pool: ScenePool, tower: CLIPVisionModel, path: Path) -> np.ndarray:
-    """Patch features of all scenes, `scenes × patches × width`, half precision, on disk."""
+    """Computes the patch features of all scenes, `scenes × patches × width`, half precision, on disk."""
     if not path.exists():
         shape = (len(pool.things), PATCHES, VISION.hidden_size)
         store = np.lib.format.open_memmap(path.with_suffix(".part"), "w+", np.float16, shape)
@@ -194,7 +194,7 @@ def frozen_features(pool: ScenePool, tower: CLIPVisionModel, path: Path) -> np.n
 def turn_mask(
     turn: torch.Tensor, visible: int, system: int = 0, shown: torch.Tensor | None = None
 ) -> torch.Tensor:
-    """Who sees whom: `batch × 1 × tokens × tokens`.
+    """Builds the attention mask, `batch × 1 × tokens × tokens`: True where a row's token sees a column's.
 
     Args:
         turn: Which turn a text token is of, `batch × text`.
@@ -211,20 +211,24 @@ def turn_mask(
 
 
 def answer_logits(model: LlavaForConditionalGeneration, batch: Batch, places: int = PATCHES) -> torch.Tensor:
-    """Logits at every text position that has a label, `labels × vocabulary`.
+    """Computes the logits at every text position that has a label, `labels × vocabulary`.
 
     A picture's tokens stand at the positions `batch["seen"]`; the text follows after `places` of them.
     """
     core, turn, system = model.model, batch["turn"], batch["system"]
     embed = core.language_model.embed_tokens
+    # Embeddings of the sequence (first token, system sentence, picture, text): batch × tokens × width.
     start = torch.full((len(turn), 1), model.config.text_config.bos_token_id, device=turn.device)
     picture = core.multi_modal_projector(batch["features"].float())
     embeddings = torch.cat([embed(start), embed(system), picture, embed(batch["tokens"])], 1)
+    # Positions: the picture's tokens at `seen`, each turn's text as if it came right after the whole picture;
+    # without the system sentence both begin that much earlier.
     before = 1 + system.shape[1]
     visible = before + picture.shape[1]
     moved = 1 + batch["shown"][:, None] * system.shape[1]
     first = torch.arange(before, device=turn.device).expand(len(turn), -1)
     positions = torch.cat([first, batch["seen"] + moved, batch["offset"] + places + moved], 1)
+    # Hidden states, of which those at labelled positions of the text give logits.
     hidden = core.language_model(
         inputs_embeds=embeddings,
         position_ids=positions,
@@ -237,7 +241,7 @@ def answer_logits(model: LlavaForConditionalGeneration, batch: Batch, places: in
 def answer_loss(
     model: LlavaForConditionalGeneration, batch: Batch, places: int = PATCHES
 ) -> tuple[torch.Tensor, dict[str, float]]:
-    """Cross-entropy of the answers, the first token counting three times, and accuracies of that token."""
+    """Computes the answers' cross-entropy (first token weighted 3) and the accuracies of that token."""
     if model.config.text_config.attention_bias:
         few = math.log(batch["seen"].shape[1] / PATCHES)
         rest(model, batch["depth"].item() * (STRENGTH + few))

@@ -56,7 +56,7 @@ WIDTH, HEADS = 96, 6
 
 
 def box_words(thing: Thing) -> str:
-    """Return the smallest box of whole patches around an object: x0, y0, x1, y1 in patches."""
+    """Returns the smallest box of whole patches around an object: x0, y0, x1, y1 in patches."""
     scale = BINS / SIDE
     x0, y0, x1, y1 = mask_box(thing.indicator())
     low, high = (np.floor(np.multiply((x0, y0), scale)), np.ceil(np.multiply((x1, y1), scale)))
@@ -74,7 +74,7 @@ TEXT_STEPS = 500
 
 
 def arm_turn(arm: str, scene: Scene, other: Scene, *, rng: np.random.Generator) -> Turn | None:
-    """Draw an expression of looks, in most cases with a period, and the answer that one of `ARMS` gives."""
+    """Draws an expression of looks, in most cases with a period, and the answer that one of `ARMS` gives."""
     index = int(rng.integers(len(scene.things)))
     expression = refer(scene, index, STYLE, rng)
     stop = f" {STOP}" * bool(rng.random() < 0.85)
@@ -94,7 +94,7 @@ class ArmConversations(Conversations):
         self.arm, self.tokenizer = "places" if arm == TEXT else arm, make_tokenizer(COORDINATES)
 
     def draw(self, early: bool) -> DrawTurn:
-        """Return what draws a turn."""
+        """Returns what draws a turn."""
         return partial(arm_turn, self.arm)
 
 
@@ -102,12 +102,12 @@ class Texts(ArmConversations):
     """Texts about scenes that are not shown, and questions on them: the pictures beside them do not help."""
 
     def draw(self, early: bool) -> DrawTurn:
-        """Return what draws a turn."""
+        """Returns what draws a turn."""
         return lambda scene, other, rng: reads(other, rng)
 
 
 def run_arm(arm: str, seed: int, work: Path, records: Path = RECORDS) -> None:
-    """Train one arm from one seed, or resume it, and write its records.
+    """Trains one arm from one seed, or resumes it, and writes its records.
 
     Args:
         arm: One of `ARMS`, or `TEXT`.
@@ -136,7 +136,7 @@ def run_arm(arm: str, seed: int, work: Path, records: Path = RECORDS) -> None:
 
 
 def untrained(seed: int) -> LlavaForConditionalGeneration:
-    """Return the decoder that all arms of a seed begin with, on the shipped tower."""
+    """Returns the decoder that all arms of a seed begin with, on the shipped tower."""
     torch.manual_seed(seed)
     model = answers.make_model(make_tokenizer(COORDINATES), WIDTH, HEADS)
     shipped = LlavaForConditionalGeneration.from_pretrained(SPECIMENS["specimen"], dtype=torch.float32)
@@ -145,7 +145,7 @@ def untrained(seed: int) -> LlavaForConditionalGeneration:
 
 
 def missing(records: Path = RECORDS) -> list[tuple[str, int]]:
-    """Return arm and seed of the runs whose last record is not there, seed by seed."""
+    """Returns arm and seed of the runs whose last record is not there, seed by seed."""
     runs = [*((arm, seed) for seed in SEEDS for arm in ARMS), (TEXT, 0)]
     return [(arm, seed) for arm, seed in runs if not (records / f"{arm}-{seed}-{STEPS:05}.npz").exists()]
 
@@ -155,7 +155,7 @@ def _features(pool: ScenePool, model: LlavaForConditionalGeneration, work: Path)
 
 
 def reloaded(model: LlavaForConditionalGeneration) -> Lvlm:
-    """Return a model as it is loaded from the files that it would be shipped in."""
+    """Returns a model as it is loaded from the files that it would be shipped in."""
     with tempfile.TemporaryDirectory() as folder:
         model.save_pretrained(folder)
         make_processor(VISION.image_size, VISION.patch_size, COORDINATES).save_pretrained(folder)
@@ -163,7 +163,7 @@ def reloaded(model: LlavaForConditionalGeneration) -> Lvlm:
 
 
 def measured(lvlm: Lvlm, finished: bool = False) -> dict[str, np.ndarray]:
-    """Measure what the paper measures of a model, and whether it answers.
+    """Measures what the paper measures of a model, and whether it answers.
 
     Args:
         lvlm: The model.
@@ -202,14 +202,14 @@ def measured(lvlm: Lvlm, finished: bool = False) -> dict[str, np.ndarray]:
 
 
 def box_ious(lvlm: Lvlm, maps: np.ndarray, samples: list[Sample], heads: Any) -> np.ndarray:
-    """Return the IoU of the heads' box with the true one, by sample; `maps` are of all heads."""
+    """Returns the IoU of the heads' box with the true one, by sample; `maps` are of all heads."""
     variant = Variant(tuple(heads))
     boxes = [variant.ground(one, lvlm.window(s.size), 0).box for one, s in zip(maps, samples, strict=True)]
     return box_iou(np.stack(boxes), np.array([s.box for s in samples], float))
 
 
 def write(file: Path, found: dict[str, np.ndarray]) -> None:
-    """Write the records of one step, in single precision."""
+    """Writes the records of one step, in single precision."""
     file.parent.mkdir(parents=True, exist_ok=True)
     small: dict[str, Any] = {
         name: a.astype(np.float32) if a.dtype == np.float64 else a for name, a in found.items()

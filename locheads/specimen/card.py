@@ -29,7 +29,7 @@ TRIES = 50
 def held_out_answers(
     lvlm: Lvlm, scenes: int = 600, seed: int = 0, styles: Sequence[str] = STYLES[:2]
 ) -> pd.DataFrame:
-    """The first word of the answer to one expression about each scene, never trained on.
+    """Compares the first word of a model's answers with the truth, one expression per held-out scene.
 
     Args:
         lvlm: The model.
@@ -38,7 +38,7 @@ def held_out_answers(
         styles: Of the expressions, equally often; by default those of RefCOCO and RefCOCO+.
 
     Returns:
-        One row a scene: `asked` (an attribute or "place"), `telling` (whether the scene's objects differ in
+        One row per scene: `asked` (an attribute or "place"), `telling` (whether the scene's objects differ in
         it, so that the answer has to be looked up), `right`.
     """
     table = held_out_questions(scenes, seed, styles)
@@ -50,10 +50,10 @@ def held_out_answers(
 
 
 def held_out_questions(scenes: int, seed: int = 0, styles: Sequence[str] = STYLES[:2]) -> pd.DataFrame:
-    """What `held_out_answers` asks.
+    """Draws the questions of `held_out_answers`.
 
     Returns:
-        One row a scene: `image`, `text`, `answer` (its first word), `asked`, `telling`, and `guess`, the
+        One row per scene: `image`, `text`, `answer` (its first word), `asked`, `telling`, and `guess`, the
         chance that what any object of the scene would be answered with is right.
     """
     rngs = (np.random.default_rng([HELD_OUT, seed, i]) for i in range(scenes))
@@ -89,7 +89,7 @@ def _first_words(lvlm: Lvlm, images: list[Image.Image], texts: list[str]) -> lis
 
 
 def answers_table(rows: pd.DataFrame) -> str:
-    """Shares of right answers by what is asked, with numbers of scenes, as Markdown."""
+    """Tabulates the shares of right answers by what is asked, with numbers of scenes, as Markdown."""
     lines = ["| asked | right | right, where objects differ |", "|---|---|---|"]
     for asked in (*ATTRIBUTES, "place"):
         group = rows[rows["asked"] == asked]
@@ -99,7 +99,7 @@ def answers_table(rows: pd.DataFrame) -> str:
 
 
 def ious_table(ious: Mapping[str, np.ndarray]) -> str:
-    """IoUs of the segmenter by kind of box, as Markdown."""
+    """Tabulates the IoUs of the segmenter by kind of box, as Markdown."""
     lines = ["| box prompt | mean IoU | objects with IoU ≥ 0.85 | lowest tenth below |", "|---|---|---|---|"]
     for box, values in ious.items():
         share, low = (values >= 0.85).mean(), np.quantile(values, 0.1)
@@ -108,7 +108,7 @@ def ious_table(ious: Mapping[str, np.ndarray]) -> str:
 
 
 def curve_table(curve: list[dict[str, float]], every: int = 1) -> str:
-    """A training curve, each `every`-th entry and the last, as Markdown."""
+    """Tabulates a training curve, each `every`-th entry and the last, as Markdown."""
     names = ["step", "loss", *sorted(curve[-1].keys() - {"step", "loss"})]
     rows = [row for i, row in enumerate(curve, 1) if i % every == 0 or i == len(curve)]
     lines = [f"| {' | '.join(names).replace('_', ' ')} |", "|" + "---|" * len(names)]
@@ -119,7 +119,7 @@ def curve_table(curve: list[dict[str, float]], every: int = 1) -> str:
 
 
 def write_card(folder: Path, scenes: int, stages: str, results: str, curve: str) -> None:
-    """Fill in the card of a folder of weights and write it beside them.
+    """Fills in the card of a folder of weights and writes it beside them.
 
     Args:
         folder: Weights and their list of hashes; its name says which of `cards/` is its card.

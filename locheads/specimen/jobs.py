@@ -1,4 +1,4 @@
-"""What a text can ask of a picture besides telling one object: other work for the heads of a decoder.
+"""Draws turns of five tasks: expressions, continuations, counting, captions, and questions on a text.
 
 A language model that localizes also counts, describes, reads and goes on after a period with another
 sentence. Each job gives the words of one turn. Where a job wants the whole picture, its answer cannot be told
@@ -31,7 +31,7 @@ class Turn:
 
 
 def asked_of(scene: Scene, given: frozenset[str]) -> int:
-    """What the first word of the answer tells: 1 + its index in `ATTRIBUTES`, or 9 for a place.
+    """Returns what the first word of the answer states: 1 + its index in `ATTRIBUTES`, or 9 for a place.
 
     0 where all objects of the scene share that word, so that it tells nothing of the look-up.
     """
@@ -44,7 +44,7 @@ def asked_of(scene: Scene, given: frozenset[str]) -> int:
 def asks(
     scene: Scene, shares: tuple[float, ...], rng: np.random.Generator, stops: float = 0.85
 ) -> Turn | None:
-    """An expression, in most cases with a period, and what it leaves open; None where the style has none."""
+    """Draws an expression, in most cases with a period, and its answer; None where the style has none."""
     index, style = int(rng.integers(len(scene.things))), STYLES[rng.choice(len(STYLES), p=shares)]
     expression = refer(scene, index, style, rng)
     if expression is None:
@@ -55,7 +55,7 @@ def asks(
 
 
 def goes_on(scene: Scene, shares: tuple[float, ...], rng: np.random.Generator) -> Turn | None:
-    """An expression with a period, and a sentence on another object in the place of an answer."""
+    """Draws an expression with a period, followed by a sentence on another object instead of an answer."""
     index, style = int(rng.integers(len(scene.things))), STYLES[rng.choice(len(STYLES), p=shares)]
     expression = refer(scene, index, style, rng)
     if expression is None:
@@ -65,7 +65,7 @@ def goes_on(scene: Scene, shares: tuple[float, ...], rng: np.random.Generator) -
 
 
 def counts(scene: Scene, rng: np.random.Generator) -> Turn:
-    """How many objects there are of a colour, a shape, a texture or in all."""
+    """Draws a question for the number of objects of a colour, shape or texture, or of all."""
     key = str(rng.choice(["all", *ATTRIBUTES[:3]]))
     values = ["object"] * len(scene.things) if key == "all" else [getattr(t, key) for t in scene.things]
     kind = values[rng.integers(len(values))]
@@ -73,13 +73,13 @@ def counts(scene: Scene, rng: np.random.Generator) -> Turn:
 
 
 def describes(scene: Scene, rng: np.random.Generator) -> Turn:
-    """A caption: the first objects from left to right."""
+    """Builds a caption that names the first objects from left to right."""
     things = sorted(scene.things, key=lambda thing: thing.x)[:MOST_TOLD]
     return Turn(f"{DESCRIBE} {STOP}", f" {STOP} ".join(map(_told, things)))
 
 
 def reads(scene: Scene, rng: np.random.Generator) -> Turn | None:
-    """A text about a scene that is not shown, then a question on it; the picture does not help."""
+    """Draws a text about a scene that is not shown, and a question on it; the picture does not help."""
     told = Scene(scene.things[:MOST_TOLD], scene.background, scene.masks)
     asked = asks(told, (0.0, 1.0, 0.0, 0.0), rng, stops=1.0)
     if asked is None:
@@ -99,13 +99,13 @@ def turn_of(
     jobs: tuple[float, ...],
     rng: np.random.Generator,
 ) -> Turn | None:
-    """A random turn: the shares of the jobs are those of asking, going on, counting, describing, reading.
+    """Draws a turn of one of the five jobs.
 
     Args:
         scene: The one that is shown.
         other: One that is not shown, for texts.
         shares: Of the styles of expressions.
-        jobs: Of the five jobs.
+        jobs: Probabilities of asking, going on, counting, describing and reading.
         rng: Source of chance.
 
     Returns:

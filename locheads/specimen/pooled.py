@@ -34,11 +34,11 @@ from locheads.profiling.profile import judged, maps_of
 from locheads.specimen import answers
 from locheads.specimen.arms import ASKED, COURSE, SAMPLES, SCENES, STYLE, ArmConversations, measured, write
 from locheads.specimen.card import held_out_answers
-from locheads.specimen.pooling import BLOCKS, PROJECTORS, TOKENS, attentions
+from locheads.specimen.pooling import BLOCKS, PROJECTORS, attentions
 from locheads.specimen.tower import VISION, patch_count
 from locheads.specimen.training import Batch, ScenePool, make_pool, train
 from locheads.specimen.vocabulary import make_processor, make_tokenizer
-from locheads.studies.pooled import LEVELS
+from locheads.studies.pooled import ARMS, LEVELS, RECORDS
 
 STEPS, WITH_FEATURES = 240, 1_500
 """Of the optimiser; scenes whose features are kept."""
@@ -47,7 +47,6 @@ FIRST_THREE = ((0, 0), (0, 1), (0, 2))
 SHOWN = 3
 """Expressions whose shares are kept."""
 POOLED = replace(COURSE, whole=0.0, deep=0.0, rate=1e-3)
-RECORDS = Path(__file__).with_name("records") / "pooled"
 
 
 class GridConversations(ArmConversations):
@@ -71,7 +70,7 @@ class PooledConversations(GridConversations):
 
 
 def pooled_model(arm: str, seed: int) -> LlavaForConditionalGeneration:
-    """Return an arm's model before training.
+    """Returns an arm's model before training.
 
     Args:
         arm: One of `PROJECTORS`.
@@ -85,13 +84,13 @@ def pooled_model(arm: str, seed: int) -> LlavaForConditionalGeneration:
 
 
 def run_pooled(arm: str, seed: int, work: Path, records: Path = RECORDS) -> None:
-    """Train one arm from one seed, or resume it, and write its records.
+    """Trains one arm from one seed, or resumes it, and writes its records.
 
     Args:
         arm: One of `PROJECTORS`.
         seed: Of the new weights, and of the turns.
         work: Folder of scenes, features and checkpoints.
-        records: Folder of the records, one file an arm and seed.
+        records: Folder of the records, one file per arm and seed.
     """
     lvlm = pooled_lvlm(trained(arm, seed, work), arm)
     found = tokens_of(lvlm, arm) | (_floor(lvlm) if arm == "cls" else measured(lvlm, finished=True))
@@ -101,12 +100,12 @@ def run_pooled(arm: str, seed: int, work: Path, records: Path = RECORDS) -> None
 
 
 def missing(records: Path = RECORDS) -> list[str]:
-    """Return the arms without records."""
+    """Returns the arms without records."""
     return [arm for arm in PROJECTORS if not (records / f"{arm}-0.npz").exists()]
 
 
 def pointed(lvlm: Lvlm, heads: Sequence[tuple[int, int]]) -> dict[str, np.ndarray]:
-    """Return how the heads' maps fare when not cut at their mean.
+    """Returns how the heads' maps fare when not cut at their mean.
 
     Returns:
         By expression of val: `pointing`, whether the centre of the brightest cell lies in the true box;
@@ -125,7 +124,7 @@ def pointed(lvlm: Lvlm, heads: Sequence[tuple[int, int]]) -> dict[str, np.ndarra
 
 
 def _floor(lvlm: Lvlm) -> dict[str, np.ndarray]:
-    """Return what `measured` does where all maps are even: no head is chosen, boxes are the picture."""
+    """Returns what `measured` does where all maps are even: no head is chosen, boxes are the picture."""
     samples = _judged_on()
     found = judged(lvlm, samples, 16)
     even, zero = found["maps"][:, 0, 0], np.zeros(found["iou"].shape[1:])
@@ -146,26 +145,26 @@ def _floor(lvlm: Lvlm) -> dict[str, np.ndarray]:
 
 
 def _placed(said: Sequence[str], samples: Sequence[Sample]) -> np.ndarray:
-    """Return of each answer whether it names the region in which the object is."""
+    """Returns of each answer whether it names the region in which the object is."""
     boxes, sizes = (np.array([getattr(s, name) for s in samples], float) for name in ("box", "size"))
     true = region_of(boxes, sizes)
     return np.array([parse_place(text) == tuple(region) for text, region in zip(said, true, strict=True)])
 
 
 def trained(arm: str, seed: int, work: Path) -> LlavaForConditionalGeneration:
-    """Train projector and decoder of an arm, or resume; arguments as of `run_pooled`."""
+    """Trains projector and decoder of an arm, or resumes; arguments as of `run_pooled`."""
     model = pooled_model(arm, seed)
     scenes = make_pool(work, SCENES, VISION.image_size, seed=3)
     pool = ScenePool(scenes.images[:WITH_FEATURES], scenes.things[:WITH_FEATURES])
     features = answers.frozen_features(pool, model.model.vision_tower, work / "pooled.npy")
     batches: GridConversations = GridConversations(pool, features, STEPS, seed)
     if arm != "grid":
-        batches = PooledConversations(pool, features, STEPS, seed, TOKENS[arm])
+        batches = PooledConversations(pool, features, STEPS, seed, ARMS[arm])
     model.model.vision_tower.requires_grad_(False)
     learners = nn.ModuleList([model.model.multi_modal_projector, model.model.language_model, model.lm_head])
     model.model.language_model.compile(dynamic=False)
     loss, checkpoint = (
-        partial(answers.answer_loss, model, places=TOKENS[arm]),
+        partial(answers.answer_loss, model, places=ARMS[arm]),
         work / f"pooled-{arm}-{seed}.ckpt",
     )
     train(learners, batches, loss, POOLED.rate, checkpoint, seed, warm_up=50, save_every=40)
@@ -173,8 +172,8 @@ def trained(arm: str, seed: int, work: Path) -> LlavaForConditionalGeneration:
 
 
 def pooled_lvlm(model: LlavaForConditionalGeneration, arm: str) -> Lvlm:
-    """Return an arm's model for capture: its maps are carried back to the patches of the narrow specimen."""
-    lvlm, side = load_lvlm("specimen-narrow"), isqrt(TOKENS[arm])
+    """Returns an arm's model for capture: its maps are carried back to the patches of the narrow specimen."""
+    lvlm, side = load_lvlm("specimen-narrow"), isqrt(ARMS[arm])
     core = lvlm.model.model
     core.multi_modal_projector = model.model.multi_modal_projector.eval()
     core.language_model.load_state_dict(model.model.language_model.state_dict())
@@ -183,7 +182,7 @@ def pooled_lvlm(model: LlavaForConditionalGeneration, arm: str) -> Lvlm:
     block = BLOCKS.get(arm)
     resampler = Resampler(
         arm,
-        lambda config: TOKENS[arm],
+        lambda config: ARMS[arm],
         lambda loaded: [] if block else attentions(loaded.model.multi_modal_projector),
         exact=partial(block_shares, block=block) if block else None,
     )
@@ -196,7 +195,7 @@ def _judged_on() -> list[Sample]:
 
 
 def tokens_of(lvlm: Lvlm, arm: str) -> dict[str, np.ndarray]:
-    """Return what the tokens of an arm hold of the expressions of val that it is judged on.
+    """Returns what the tokens of an arm hold of the expressions of val that it is judged on.
 
     Returns:
         By expression, IoUs of two boxes: `ceiling`, from the map that the shares can make most like the true
@@ -227,7 +226,7 @@ def tokens_of(lvlm: Lvlm, arm: str) -> dict[str, np.ndarray]:
 
 
 def _read(lvlm: Lvlm, sample: Sample) -> tuple[np.ndarray, np.ndarray]:
-    """Return the rows of all heads over the tokens, and the shares of patches in them."""
+    """Returns the rows of all heads over the tokens, and the shares of patches in them."""
     wanted, encoded = Wanted.of(lvlm, None), lvlm.encode([sample.image], [sample.expression])
     with Carrier(lvlm) as carrier:
         rows = forward(lvlm, encoded.inputs, wanted, encoded.query, encoded.image_tokens)

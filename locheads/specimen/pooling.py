@@ -36,7 +36,7 @@ class Attention(nn.Module):
         nn.init.orthogonal_(self.key.weight)
 
     def forward(self, queries: torch.Tensor, seen: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return `batch × queries × width` and `batch × head × queries × keys`."""
+        """Returns `batch × queries × width` and `batch × head × queries × keys`."""
         projected = (self.query(self.before(queries)), self.key(self.about(seen)), self.value(seen))
         q, k, v = (one.unflatten(-1, (HEADS, -1)).transpose(1, 2) for one in projected)
         weights = (q @ k.transpose(-2, -1) * q.shape[-1] ** -0.5).softmax(-1)
@@ -44,7 +44,7 @@ class Attention(nn.Module):
 
     @torch.no_grad()
     def begin(self, gain: float) -> None:
-        """Let values pass as they are, times `gain`, until something else is learned."""
+        """Initialises the value and output projections to the identity, the latter times `gain`."""
         for linear, diagonal in ((self.value, 1.0), (self.out, gain)):
             linear.weight.copy_(diagonal * torch.eye(len(linear.weight)))
             linear.bias.zero_()
@@ -62,7 +62,7 @@ class Blocks(nn.Module):
             self.mix.weight.data.mul_(0.3).add_(average)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """Return one token a block, in raster order."""
+        """Returns one token per block, in raster order."""
         side = isqrt(features.shape[1]) // self.block
         blocks = features.unflatten(1, (side, self.block, side, self.block)).transpose(2, 3)
         pooled = blocks.mean((3, 4)) if self.mix is None else self.mix(blocks.flatten(3))
@@ -94,7 +94,7 @@ class Resampler(nn.Module):
             own.begin(0.0)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """Return one token a query."""
+        """Returns one token per query."""
         tokens = self.queries.expand(len(features), -1, -1)
         for layer in range(LAYERS):
             if self.own is not None:
@@ -115,12 +115,10 @@ PROJECTORS: dict[str, Callable[[nn.Module, int], nn.Module]] = {
     "cls": lambda known, width: Blocks(known, width, BLOCKS["cls"]),
 }
 """By arm: makes the projector from the known one, and the width of the patches' features."""
-TOKENS = {"grid": 576, "average": 144, "shuffle": 144, "perceiver": LEARNED, "qformer": LEARNED, "cls": 1}
-"""Visual tokens of a picture."""
 
 
 def attentions(projector: Resampler) -> list[tuple[Any, Kind]]:
-    """Return the attentions of learned queries in their order, as `families.Resampler.looks` wants them."""
+    """Returns the attentions of learned queries in their order, as `families.Resampler.looks` wants them."""
     looks: list[tuple[Any, Kind]] = []
     for layer, cross in enumerate(projector.cross):
         if projector.own is not None:

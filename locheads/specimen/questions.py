@@ -79,7 +79,7 @@ class Questions(Dataset):
         return {"pixels": pixels, "words": torch.from_numpy(words), "answers": torch.from_numpy(answers)}
 
     def _ask(self, scene: Scene, rng: np.random.Generator, words: np.ndarray, answers: np.ndarray) -> None:
-        """Fill in a random expression's words and what it leaves open about its object."""
+        """Fills in a random expression's words and what it leaves open about its object."""
         index = int(rng.integers(len(scene.things)))
         expression = refer(scene, index, STYLES[rng.integers(2)], rng)
         if expression is None:
@@ -116,7 +116,7 @@ def train_questions(
     seed: int = 0,
     device: str = "cpu",
 ) -> list[dict[str, float]]:
-    """Train the tower in place through questions, or resume; gives the training curve."""
+    """Trains the tower in place through questions, or resumes; returns the training curve."""
     torch.manual_seed(seed)
     questioner = Questioner(tower.config.hidden_size, len(make_tokenizer()))
     modules = nn.ModuleDict({"tower": tower, "questioner": questioner}).to(device)

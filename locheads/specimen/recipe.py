@@ -103,7 +103,7 @@ ENDINGS = (
 
 
 def train_part(part: str) -> None:
-    """Train one part, or resume it; parts build on those before them.
+    """Trains one part, or resumes it; parts build on those before them.
 
     Args:
         part: A key of `STEPS`.
@@ -179,7 +179,7 @@ def _longer(device: str) -> None:
 
 
 def _resting(ending: Ending, device: str) -> None:
-    """More heads, a sink that grows in, and other jobs; some patches of each picture, the tower frozen."""
+    """Adds heads, a growing sink and other jobs; trains on some patches per picture, the tower frozen."""
     torch.manual_seed(ending.seed)
     before, part, *_ = ending.parts[-4:]
     words = make_tokenizer()
@@ -192,13 +192,13 @@ def _resting(ending: Ending, device: str) -> None:
 
 
 def _whole(ending: Ending, device: str) -> None:
-    """The same on whole pictures: the tower learns too."""
+    """Trains as `_resting` on whole pictures; the tower learns as well."""
     before, part, _ = ending.parts[-3:]
     _see_all(part, _model(before), ending.seed + 1, device)
 
 
 def _register(ending: Ending, device: str) -> None:
-    """The same with one of the tower's patches as a register; then the model is shipped."""
+    """Trains as `_whole` with one of the tower's patches as a register, then ships the model."""
     before, part = ending.parts[-2:]
     model = _model(before)
     register(model)
@@ -242,7 +242,7 @@ def _third(device: str) -> None:
 
 
 def _ship(ending: Ending, model: LlavaForConditionalGeneration) -> None:
-    """Write a model that the package ships, in half precision and the hub's layout, with its card."""
+    """Writes a model that the package ships, in half precision and the hub's layout, with its card."""
     folder = SPECIMENS[ending.specimen]
     model.half().save_pretrained(folder)
     make_processor(VISION.image_size, VISION.patch_size).save_pretrained(folder)
@@ -253,26 +253,26 @@ def _ship(ending: Ending, model: LlavaForConditionalGeneration) -> None:
 
 
 def _decoder(part: str, model: LlavaForConditionalGeneration, course: Course, seed: int, device: str) -> None:
-    """Train projector and decoder as a course says; the frozen tower's features serve all such parts."""
+    """Trains projector and decoder as a course says; the frozen tower's features serve all such parts."""
     checkpoint, features = WORK / f"{part}.ckpt", WORK / "together.npy"
     curve = train_decoder(_pool(), model, course, STEPS[part], checkpoint, features, seed, device)
     _keep(model, curve, part)
 
 
 def _keep(model: LlavaForConditionalGeneration, curve: list[dict[str, float]], part: str) -> None:
-    """Save a model and the curve of the part that trained it."""
+    """Saves a model and the curve of the part that trained it."""
     model.cpu().eval().save_pretrained(WORK / part)
     with replacing(WORK / f"{part}.json") as file:
         file.write_text(json.dumps(curve), encoding="utf-8")
 
 
 def _model(part: str) -> LlavaForConditionalGeneration:
-    """The model as a part left it, ready to learn on."""
+    """Loads the model that a part saved, in training mode."""
     return LlavaForConditionalGeneration.from_pretrained(_there(WORK / part, part)).train()
 
 
 def _curve(parts: tuple[str, ...]) -> list[dict[str, float]]:
-    """The curves of some parts, one after another."""
+    """Joins the training curves of some parts."""
     rows: list[dict[str, float]] = []
     before = 0
     for part in parts:
@@ -293,7 +293,7 @@ def _segmenter(device: str) -> None:
 
 
 def _tower(part: str, vision: CLIPVisionConfig = VISION) -> CLIPVisionModel:
-    """The vision tower as a part left it."""
+    """Loads the vision tower that a part saved."""
     tower = CLIPVisionModel(vision)
     tower.load_state_dict(torch.load(_there(WORK / f"{part}.pt", part), weights_only=True))
     return tower

@@ -54,7 +54,7 @@ def train_segmenter(
     device: str = "cpu",
     save_every: int = 100,
 ) -> tuple[Sam, list[dict[str, float]]]:
-    """Train from scratch, or from `checkpoint` on where there is one.
+    """Trains from scratch, or from `checkpoint` on where there is one.
 
     Args:
         steps: Of the whole schedule.

@@ -1,4 +1,4 @@
-"""What the specimen's segmenter is taught: scenes, prompts for their objects, and the loss.
+"""Draws the scenes and prompts that the specimen's segmenter learns from, and computes its loss.
 
 Prompts and loss follow the recipe of Segment Anything (Kirillov et al., ICCV 2023, appendix A): a
 box with a little noise, or a point; then a second round with the first round's mask as a prompt,
@@ -49,13 +49,13 @@ class Batch:
 
 
 def jittered_box(box: np.ndarray, rng: np.random.Generator, limit: float) -> np.ndarray:
-    """SAM's noise: normal, a tenth of the box's side, at most `limit` pixels, on each coordinate."""
+    """Adds SAM's noise to each coordinate: normal, a tenth of the box's side, at most `limit` pixels."""
     sides = np.tile(box[2:] - box[:2], 2)
     return box + np.clip(rng.normal(0, 0.1, 4) * sides, -limit, limit)
 
 
 def loose_box(box: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A box 0.85 to 1.35 times as wide and as high, its centre up to 15 % of a side away."""
+    """Draws a box 0.85 to 1.35 times as wide and as high, its centre up to 15 % of a side away."""
     center, sides = (box[:2] + box[2:]) / 2, box[2:] - box[:2]
     center = center + rng.uniform(-0.15, 0.15, 2) * sides
     half = sides * rng.uniform(0.85, 1.35, 2) / 2
@@ -69,7 +69,7 @@ def shrink_masks(masks: np.ndarray, side: int) -> np.ndarray:
 
 
 def draw_batch(side: int, seeds: list[list[int]], most: int = 5) -> Batch:
-    """One scene per seed, with its prompts; a seed decides everything about its scene."""
+    """Draws one scene per seed, with its prompts; a seed decides everything about its scene."""
     images: list[np.ndarray] = []
     masks: list[np.ndarray] = []
     prompts: list[np.ndarray] = []
@@ -95,7 +95,7 @@ def draw_batch(side: int, seeds: list[list[int]], most: int = 5) -> Batch:
 
 
 def _prompt(scene: Scene, thing: int, side: int, rng: np.random.Generator) -> np.ndarray:
-    """A box (four numbers) or a point (two) for one thing."""
+    """Draws a prompt for one object: a box (four numbers) or a point (two)."""
     if rng.random() >= BOXED:
         row, column = rng.choice(np.argwhere(scene.masks[thing]))
         return np.array([column, row]) * (side / SIDE)
@@ -112,7 +112,7 @@ def predict(
     mask_input: torch.Tensor | None = None,
     correction: tuple[torch.Tensor, torch.Tensor] | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """All four masks of every prompt, in one pass over several images.
+    """Computes all four masks of every prompt, in one pass over several images.
 
     The decoder takes one image and many prompts, and adds the image embedding to the dense prompt
     embedding; an embedding of zeros and a dense embedding that holds the right image's says the
@@ -151,7 +151,7 @@ def predict(
 def mask_losses(
     logits: Float[torch.Tensor, "n m rows columns"], masks: torch.Tensor
 ) -> tuple[Float[torch.Tensor, "n m"], Float[torch.Tensor, "n m"]]:
-    """SAM's loss of each mask (20 × focal + dice) and the IoU it reaches with the wanted mask.
+    """Computes SAM's loss of each mask (20 × focal + dice) and the IoU it reaches with the wanted mask.
 
     Args:
         logits: Low-resolution logits.
@@ -159,19 +159,22 @@ def mask_losses(
     """
     logits = F.interpolate(logits, masks.shape[-2:], mode="bilinear", align_corners=False)
     wanted = masks[:, None].expand_as(logits).float()
+    # Focal loss: cross-entropy weighted by class and by the squared error of the probability, [n m].
     likely = logits.sigmoid()
     missed = likely + wanted - 2 * likely * wanted
     weight = 0.75 - 0.5 * wanted
     entropy = F.binary_cross_entropy_with_logits(logits, wanted, reduction="none")
     focal = (weight * missed**2 * entropy).mean((2, 3))
+    # Dice loss, smoothed by 1.
     dice = 1 - (2 * (likely * wanted).sum((2, 3)) + 1) / ((likely + wanted).sum((2, 3)) + 1)
+    # IoU of the binarised mask with the wanted one.
     seen = logits.detach() > 0
     both, either = (seen & masks[:, None]).sum((2, 3)), (seen | masks[:, None]).sum((2, 3))
     return 20 * focal + dice, both / either
 
 
 def corrections(logits: torch.Tensor, masks: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """A random wrong pixel of each mask, with label 1 where the object was missed and 0 elsewhere.
+    """Draws a wrong pixel of each mask, with label 1 where the object was missed and 0 elsewhere.
 
     A mask without a wrong pixel gets any pixel, with its true label.
 
@@ -193,7 +196,7 @@ def coarse_logits(masks: torch.Tensor, cells: int, side: int) -> torch.Tensor:
 
 
 def loss_of_batch(sam: Sam, batch: Batch, step: int) -> tuple[torch.Tensor, dict[str, float]]:
-    """Two rounds of prompts, as SAM is trained, and figures to log.
+    """Computes the loss of two rounds of prompts, as SAM is trained, and figures to log.
 
     The first round is judged by the single-mask output and by the best of the three others; the
     second, with a mask prompt, by the single-mask output. Every second step adds a correcting

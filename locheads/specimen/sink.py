@@ -1,4 +1,4 @@
-"""A place to rest: more heads, and a first token that idle heads look at, in the plain Llama class.
+"""Builds an attention sink into a decoder's weights: more heads, and a first token that idle heads attend to.
 
 In a trained language model most heads rest on the first token, whose hidden state has one huge coordinate
 (Sun et al. 2024, "Massive activations"; Xiao et al. 2024, "attention sinks"). A small decoder does not come
@@ -37,7 +37,7 @@ def widened(
     new: PreTrainedTokenizerFast,
     heads: int,
 ) -> LlavaForConditionalGeneration:
-    """The same function with more heads, a wider hidden state, biases, and more words.
+    """Returns the same function with more heads, a wider hidden state, biases, and more words.
 
     New heads add nothing at first: their output projection is zero. New coordinates of the hidden state are
     zero. Words keep their embeddings, new ones get random embeddings.
@@ -65,7 +65,7 @@ def widened(
 
 
 def _copied(name: str, weight: torch.Tensor, target: torch.Tensor, ids: torch.Tensor) -> None:
-    """Copy a weight into the upper left corner of a larger one; the rest is zero, for new heads noise."""
+    """Copies a weight into the upper left corner of a larger one; the rest is zero, for new heads noise."""
     words = "embed_tokens" in name or "lm_head" in name
     if target.shape == weight.shape and not words:
         target.copy_(weight)
@@ -87,7 +87,7 @@ def _copied(name: str, weight: torch.Tensor, target: torch.Tensor, ids: torch.Te
 
 
 def _quiet_new_heads(model: LlavaForConditionalGeneration, before: int) -> None:
-    """Zero what the heads from number `before` on put out, and all biases."""
+    """Zeroes the outputs of the heads from number `before` on, and all biases."""
     size = model.config.text_config.head_dim
     for layer in model.model.language_model.layers:
         attention = layer.self_attn
@@ -97,7 +97,7 @@ def _quiet_new_heads(model: LlavaForConditionalGeneration, before: int) -> None:
 
 
 def _same_norms(model: LlavaForConditionalGeneration, before: int) -> None:
-    """Make up for what a norm over more coordinates, the new ones zero, changes."""
+    """Rescales the norms' weights: their mean square now runs over further coordinates, which are zero."""
     language = model.model.language_model
     share = (before / (before + SPARE)) ** 0.5
     norms = [n for x in language.layers for n in (x.input_layernorm, x.post_attention_layernorm)]
@@ -123,7 +123,7 @@ def dig(model: LlavaForConditionalGeneration) -> None:
 
 @torch.no_grad()
 def rest(model: LlavaForConditionalGeneration, strength: float = STRENGTH) -> None:
-    """Set the constant of all queries, so that the first token's score gains `strength` in every head."""
+    """Sets the constant of all queries, so that the first token's score gains `strength` in every head."""
     text = model.config.text_config
     for layer in model.model.language_model.layers:
         bias = layer.self_attn.q_proj.bias.view(-1, text.head_dim)
@@ -132,7 +132,7 @@ def rest(model: LlavaForConditionalGeneration, strength: float = STRENGTH) -> No
 
 
 def _share(head_dim: int) -> float:
-    """What keys hold of the full strength; queries hold as much, so that neither learns much faster."""
+    """Returns the keys' share of the strength, its square root; queries have the same, to learn as fast."""
     return float((STRENGTH * head_dim**0.5) ** 0.5)
 
 
@@ -192,7 +192,7 @@ def keep_sinks(model: LlavaForConditionalGeneration) -> None:
 
 
 def _still(weight: torch.Tensor, kept: tuple[int | slice, ...]) -> None:
-    """Sets the gradient of a part of a weight to zero."""
+    """Setss the gradient of a part of a weight to zero."""
     moved = torch.ones_like(weight)
     moved[kept] = 0.0
     weight.register_hook(lambda gradient: gradient * moved)

@@ -1,6 +1,6 @@
 """Which step of the recipe does what: a short course under the sink with one step switched off at a time.
 
-`python -m locheads.specimen.switches MODEL WORK` takes minutes a row on one core: the narrow decoder as it
+`python -m locheads.specimen.switches MODEL WORK` takes minutes per row on one core: the narrow decoder as it
 was before the sink (MODEL: a folder with its tokenizer) learns 160 steps on some patches of each picture,
 then heads are chosen and judged on expressions of the training split.
 """
@@ -54,7 +54,7 @@ PLAIN_FLOORS = 4
 
 
 def records() -> pd.DataFrame:
-    """Read the committed outcome: a row for each step switched off, its columns as `figures` gives them."""
+    """Reads the committed outcome: a row for each step switched off, its columns as `figures` gives them."""
     kept = pd.read_csv(RECORDS)
     return kept.assign(off=kept.off.map(IN_WORDS)).set_index("off")
 
@@ -67,7 +67,7 @@ def largest(kept: pd.DataFrame, column: str) -> str:
 
 
 def figures(off: str, model: Path, work: Path) -> dict[str, Any]:
-    """Train with one step switched off, or `nothing`; returns what holds on training expressions."""
+    """Trains with one step switched off, or `nothing`; returns what holds on training expressions."""
     folder = work / f"without-{off}"
     if not (folder / "config.json").exists():
         _trained(off, model, work).half().save_pretrained(folder)

@@ -89,7 +89,7 @@ def tag_loss(tower: CLIPVisionModel, head: nn.Linear, batch: Batch) -> tuple[tor
 def train_tags(
     pool: ScenePool, steps: int, folder: Path, seed: int = 0, device: str = "cpu"
 ) -> tuple[CLIPVisionModel, list[dict[str, float]]]:
-    """Train a tower on tags alone, or resume; gives the tower and its training curve."""
+    """Trains a tower on tags alone, or resumes; returns the tower and its training curve."""
     torch.manual_seed(seed)
     tower = CLIPVisionModel(COARSE)
     head = nn.Linear(COARSE.hidden_size, len(TAGS))

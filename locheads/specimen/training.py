@@ -65,7 +65,7 @@ def make_pool(
     most: int = 5,
     draw: Callable[..., Scene] = draw_scene,
 ) -> ScenePool:
-    """Draw `count` scenes, or reopen them where `folder` has them already.
+    """Draws `count` scenes, or reopens them where `folder` has them already.
 
     Args:
         folder: Where they are kept.
@@ -192,7 +192,7 @@ def _save(
 def _resume(
     modules: nn.Module, optimizer: torch.optim.Optimizer, checkpoint: Path
 ) -> tuple[int, list[dict[str, float]]]:
-    """Load a checkpoint where there is one; returns the next step and the curve so far."""
+    """Loads a checkpoint where there is one; returns the next step and the curve so far."""
     if not checkpoint.exists():
         return 0, []
     state = torch.load(checkpoint, weights_only=True)

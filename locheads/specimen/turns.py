@@ -25,7 +25,7 @@ from locheads.specimen.vocabulary import make_tokenizer
 PATCHES = patch_count(VISION)
 BATCH = 16
 TEXT = 96
-"""Text tokens a picture: as many turns as fit."""
+"""Text tokens per picture: as many turns as fit."""
 TOGETHER_BATCH, TOGETHER_TEXT = 8, 128
 """The same where the tower learns too: turns cost little beside all patches of a picture."""
 KEPT = 64
@@ -137,7 +137,7 @@ class Conversations(Dataset):
         return self.steps
 
     def draw(self, early: bool) -> DrawTurn:
-        """Return what draws a turn while scenes are easy, or after."""
+        """Returns what draws a turn while scenes are easy, or after."""
         return partial(turn_of, shares=EARLY if early else self.course.styles, jobs=self.course.jobs)
 
     def __getitem__(self, step: int) -> Batch:

@@ -1,4 +1,4 @@
-"""The specimen's tokenizer and processor: one token a word, and one for a period."""
+"""The specimen's tokenizer and processor: one token per word, and one for a period."""
 
 from __future__ import annotations
 

@@ -157,10 +157,10 @@ def sameness(profiled: xr.Dataset, samples: Sequence[Sample]) -> Float[np.ndarra
         return np.full(profiled.iou.shape[1:], np.nan)
     first, second = np.array(pairs).T
     layers = (profiled.maps[:, layer].values.astype(np.float64) for layer in range(profiled.sizes["layer"]))
-    return np.stack([_correlation(maps[first], maps[second]).mean(axis=0) for maps in layers])
+    return np.stack([map_correlation(maps[first], maps[second]).mean(axis=0) for maps in layers])
 
 
-def _correlation(
+def map_correlation(
     a: Float[np.ndarray, "*batch row column"], b: Float[np.ndarray, "*batch row column"]
 ) -> Float[np.ndarray, "*batch"]:
     """Returns the correlation over the cells of each two maps; NaN where one is uniform."""

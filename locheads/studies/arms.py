@@ -70,12 +70,13 @@ class Measured:
         }
 
 
-def read(folder: Path = RECORDS) -> list[Measured]:
+def read(folder: Path | str = RECORDS) -> list[Measured]:
     """Reads the records of all finished decoders, by arm, seed and step.
 
     Raises:
         LocheadsError: There are none.
     """
+    folder = Path(folder)
     last = sorted(folder.glob(f"*-*-{STEPS:05}.npz"))
     files = [file for one in last for file in folder.glob(one.name.replace(f"{STEPS:05}", "*"))]
     if not files:

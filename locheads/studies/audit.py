@@ -28,8 +28,6 @@ from locheads.studies.audit_readings import IouOf, Reading
 
 Chosen = Bool[np.ndarray, "sample layer head"]
 PerHead = Float[np.ndarray, "sample layer head"]
-BLOCK = 64
-"""Number of samples whose maps are read at a time."""
 
 
 def chosen_by(profiled: xr.Dataset, wanted: Mapping[str, Reading]) -> dict[str, Chosen]:
@@ -72,11 +70,15 @@ def passing_by_number_range(profiled: xr.Dataset) -> tuple[int, float, int]:
 
 def _judged(profiled: xr.Dataset, wanted: Mapping[str, Reading]) -> dict[str, tuple[PerHead, Chosen]]:
     """Returns the spatial entropies under each reading, and the heads that pass all its rules."""
-    maps, sums = profiled.maps, profiled.attention_sum.values
-    blocks = [maps[start : start + BLOCK].values for start in range(0, len(maps), BLOCK)]
-    ways = {reading.entropy for reading in wanted.values()}
-    entropies = {way: np.concatenate([spatial_entropy(block, *way) for block in blocks]) for way in ways}
-    peaks = np.concatenate([bottom_row_peak(block) for block in blocks])
+    sums, ways = profiled.attention_sum.values, {reading.entropy for reading in wanted.values()}
+    parts: dict[tuple, list[PerHead]] = {way: [] for way in ways}
+    tops: list[Chosen] = []
+    for maps in stored_maps(profiled):
+        tops.append(bottom_row_peak(maps))
+        for way in ways:
+            parts[way].append(spatial_entropy(maps, *way))
+    entropies = {way: np.stack(values) for way, values in parts.items()}
+    peaks = np.stack(tops)
     return {
         name: (entropies[reading.entropy], _eligible(sums, entropies[reading.entropy], peaks, reading))
         for name, reading in wanted.items()

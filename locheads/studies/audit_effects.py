@@ -17,6 +17,7 @@ from locheads.evaluation.intervals import (
     percentiles,
     resampled_sums,
 )
+from locheads.evaluation.scores import in_words
 from locheads.method.selection import Head, name_of
 from locheads.studies.audit import Chosen
 from locheads.studies.audit_readings import (
@@ -243,9 +244,11 @@ def in_percent(table: pd.DataFrame) -> pd.DataFrame:
     Args:
         table: From `scores.scores`, by `variant`.
     """
-    rows = table[["value", "low", "high"]].to_numpy()
-    cells = table.assign(text=[f"{100 * v:.1f} [{100 * a:.1f}, {100 * b:.1f}]" for v, a, b in rows])
-    cells = cells.pivot(index="variant", columns="metric", values="text").loc[table.variant.unique()]
+    cells = (
+        table.assign(text=in_words(table))
+        .pivot(index="variant", columns="metric", values="text")
+        .loc[table.variant.unique()]
+    )
     names = {"rec_acc50": "Acc@0.5 [%]", "res_ciou": "cIoU [%]"}
     return cells[list(names)].rename(columns=names).rename_axis(index=None, columns=None)
 

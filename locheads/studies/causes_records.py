@@ -1,4 +1,4 @@
-"""Makes the trials of `causes` on many pairs of questions, resumes them, and keeps what came out in one file.
+"""Runs the trials of `causes` on many pairs of questions, resumes them, and keeps the outcomes in one file.
 
 `python -m locheads.studies.causes_records` makes them for the specimen: about a quarter of an hour of one
 processor core. It goes on where it was stopped, and writes `locheads/specimen/records/causes.npz`.
@@ -142,7 +142,7 @@ def weights_of(lvlm: Lvlm) -> str:
     return verify(SPECIMENS[lvlm.name])[MODEL] if lvlm.name in SPECIMENS else lvlm.name
 
 
-def records_for(lvlm: Lvlm, profiled: xr.Dataset, folder: Path, few: int, seed: int = 0) -> Kept:
+def records_for(lvlm: Lvlm, profiled: xr.Dataset, folder: Path | str, few: int, seed: int = 0) -> Kept:
     """Reads the specimen's records, or makes some for a specimen whose weights or heads differ from theirs.
 
     What is returned is said on stdout. For a model that did not learn to answer questions about these scenes
@@ -173,7 +173,7 @@ def records_for(lvlm: Lvlm, profiled: xr.Dataset, folder: Path, few: int, seed: 
 def run(
     lvlm: Lvlm,
     values: Mapping[str, PerHead],
-    folder: Path,
+    folder: Path | str,
     pairs: Mapping[str, int],
     seed: int = 0,
     draws: int = DRAWS,
@@ -191,7 +191,7 @@ def run(
     rankings = rankings_of(values)
     names = {name: ",".join(map(str, heads)) for name, heads in rankings.items()}
     origin = json.dumps([weights_of(lvlm), names, seed, draws])
-    folder = folder / hashlib.sha256(origin.encode()).hexdigest()[:12]
+    folder = Path(folder) / hashlib.sha256(origin.encode()).hexdigest()[:12]
     means = mean_outputs(lvlm)
     parts = {
         name: records_of(made, list(_outcomes(lvlm, made, means, folder, name, pairs[name])))

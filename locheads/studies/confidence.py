@@ -1,4 +1,4 @@
-"""When to trust a box: which signals of the heads predict a hit, how well, and calibrated how far."""
+"""Computes signals of the heads that predict whether a box is a hit, and how well they predict it."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ def criteria_variants(
         profiled: The profile from which the threshold and the fixed heads come.
         held_out: The profile of the samples to ground; greedy selection takes each one's own best heads.
         k: How many heads.
-        kept: Candidates a sample, for the fixed heads.
+        kept: Candidates per sample, for the fixed heads.
         seed: Of the five trials.
 
     Returns:

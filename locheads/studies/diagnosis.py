@@ -1,7 +1,7 @@
 """Detects five signatures of a run that went wrong, from its numbers alone.
 
-Who reruns the study on a model or data of their own and gets 46 where 80.3 was expected has nothing to look
-at: no step failed. Each signature is one number of a profile, or of the boxes, with a limit beyond which a
+When a rerun on another model or other data gives 46 where 80.3 was expected, no step has failed, and nothing
+points to the cause. Each signature is one number of a profile, or of the boxes, with a limit beyond which a
 healthy run does not lie, and what to check next.
 
 - *blind query*: the chosen heads' attention sum is hardly above that of heads below τ. Another token than the
@@ -80,7 +80,7 @@ def diagnose_heads(
     Args:
         sums: Attention sums of the profile.
         selection: What was selected from it.
-        kept: Candidates a sample, as in the selection.
+        kept: Candidates per sample, as in the selection.
         skipped_layers: First layers that it left out.
     """
     return (
@@ -139,7 +139,7 @@ def _threshold_on_the_other_side(selection: Selection) -> Finding:
     below = selection.threshold.side == "below"
     return Finding(
         "threshold on the other side",
-        f"τ lies {selection.threshold.side} the chord of the sorted sums; of all heads pass",
+        f"τ lies {selection.threshold.side} the chord of the sorted sums; share of heads that pass:",
         passing,
         MOST_PASSING,
         not below or passing > MOST_PASSING,
@@ -159,7 +159,7 @@ def _no_head_stands_out(selection: Selection, kept: int) -> Finding:
     limit = max(LEAST_LIFT, 1 + 4 * float(np.sqrt((1 - by_chance) / (by_chance * samples))))
     return Finding(
         "no head stands out",
-        "the last chosen head is a candidate, against a blind draw, times",
+        "ratio of the last chosen head's selection frequency to that of a random draw:",
         lift,
         limit,
         lift < limit,

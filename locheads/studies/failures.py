@@ -1,4 +1,4 @@
-"""Where grounding with a few heads fails: counting, shapes not convex, small objects, rivals, borders.
+"""Measures where grounding with few heads fails: counting, shapes not convex, small objects, rivals, borders.
 
 All measures use expressions, true masks and the boxes of all objects of a picture, so they work on any data
 set that has these; no label of the specimen's scenes is used.

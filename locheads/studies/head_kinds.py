@@ -16,6 +16,7 @@ import pandas as pd
 from jaxtyping import Bool, Float
 
 from locheads.method.selection import Head
+from locheads.studies.across_models import map_correlation
 from locheads.studies.head_readings import Cases
 
 KINDS = ("localizing", "objects", "positional", "diffuse", "sink", "text")
@@ -87,7 +88,7 @@ def evidence(cases: Cases, sinks: Bool[np.ndarray, "row column"]) -> Evidence:
         (1 - picture - sink).mean(0),
         named.mean(0) / 2,
         gained.mean(0),
-        _correlation(plain, blank).mean(0),
+        np.nan_to_num(map_correlation(plain, blank)).mean(0),
         _spread(plain).mean(0),
     )
 
@@ -106,14 +107,6 @@ def _held(maps: np.ndarray, covered: np.ndarray) -> Float[np.ndarray, "case laye
 
 def _gain(maps: np.ndarray, named: np.ndarray, other: np.ndarray) -> np.ndarray:
     return _held(maps, named) - _held(maps, other)
-
-
-def _correlation(a: np.ndarray, b: np.ndarray) -> Float[np.ndarray, "case layer head"]:
-    """Returns the correlation over cells of each two maps; 0 where one is even."""
-    centred = [maps - maps.mean((-2, -1), keepdims=True) for maps in (a, b)]
-    norms = np.prod([np.sqrt((maps**2).sum((-2, -1))) for maps in centred], axis=0)
-    dots = (centred[0] * centred[1]).sum((-2, -1))
-    return np.divide(dots, norms, out=np.zeros_like(dots), where=norms > 0)
 
 
 def kinds(found: Evidence, least: float, follows: float = FOLLOWS) -> np.ndarray:

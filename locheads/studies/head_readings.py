@@ -72,7 +72,11 @@ class Cases:
 
 
 def drawn(cases: int, seed: int = 0) -> list[tuple[Pair, Scene]]:
-    """Draws pairs of expressions without places, each with the scene in which the first's object moved."""
+    """Draws pairs of expressions without places, each with the scene in which the first's object moved.
+
+    Returns:
+        At most `cases` pairs; fewer if `6 * cases` drawn pairs do not contain as many that qualify.
+    """
     found: list[tuple[Pair, Scene]] = []
     pairs = draw_pairs(6 * cases, seed)
     for number, pair in enumerate(pairs):

@@ -46,9 +46,12 @@ def selected_without(
         k: Localization heads.
         seed: Of the selection's trials.
     """
-    maps = [without(one, cells) for one in stored_maps(profiled)]
-    sums = np.stack([attention_sum(one) for one in maps])
-    return select_heads(sums, np.stack([spatial_entropy(one) for one in maps]), k=k, seed=seed)
+    sums, entropies = [], []
+    for maps in stored_maps(profiled):
+        kept = without(maps, cells)
+        sums.append(attention_sum(kept))
+        entropies.append(spatial_entropy(kept))
+    return select_heads(np.stack(sums), np.stack(entropies), k=k, seed=seed)
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,7 +10,7 @@ import xarray as xr
 from locheads import paper
 from locheads.evaluation.evaluate import Variant
 from locheads.evaluation.intervals import corrected
-from locheads.evaluation.scores import METRICS, differences, named
+from locheads.evaluation.scores import METRICS, differences, in_words, named
 from locheads.method.selection import Head, Selection
 
 ALL = "all"
@@ -34,8 +34,7 @@ def variants_of(selection: Selection) -> dict[str, Variant]:
 
 def in_percent(table: pd.DataFrame) -> pd.DataFrame:
     """Returns scores (from `evaluation.scores.scores`) as text, one row per variant: `76.0 [68.0, 84.0]`."""
-    text = [f"{100 * r.value:.1f} [{100 * r.low:.1f}, {100 * r.high:.1f}]" for r in table.itertuples()]
-    return table.assign(text=text).pivot(index="variant", columns="metric", values="text").loc[
+    return table.assign(text=in_words(table)).pivot(index="variant", columns="metric", values="text").loc[
         list(dict.fromkeys(table.variant))
     ]  # fmt: skip
 

@@ -35,11 +35,11 @@ LEVELS = (1.0, 1.5, 2.0, 3.0, 4.0)
 Arrays = Mapping[str, np.ndarray]
 
 
-def read(folder: Path = RECORDS) -> dict[str, list[Arrays]]:
+def read(folder: Path | str = RECORDS) -> dict[str, list[Arrays]]:
     """Reads the records: arm → its arrays, one mapping per seed; arms without records are left out."""
     found: dict[str, list[Arrays]] = {}
     for arm in ARMS:
-        files = sorted(folder.glob(f"{arm}-*.npz"))
+        files = sorted(Path(folder).glob(f"{arm}-*.npz"))
         if files:
             found[arm] = [dict(np.load(file)) for file in files]
     return found

@@ -1,4 +1,4 @@
-"""Which words of a text look at one place, and are so taken for names: texts of none, one or two objects."""
+"""Finds words whose maps are concentrated on one place, in texts that name no, one or two objects."""
 
 from __future__ import annotations
 

@@ -9,13 +9,10 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from locheads.evaluation.scores import named
+from locheads.evaluation.scores import in_words, named
+from locheads.paper.tables import REFER_SPLITS
 
-REFCOCO = {
-    "refcoco": ("val", "testA", "testB"),
-    "refcoco+": ("val", "testA", "testB"),
-    "refcocog": ("val", "test"),
-}
+REFCOCO = REFER_SPLITS
 """The data sets and splits of Tables 1 and 2."""
 
 PAPERS_MODEL = "LLaVA-1.5-7B"
@@ -27,8 +24,7 @@ Bars = dict[str, tuple[float, float, float]]
 
 def in_percent(table: pd.DataFrame) -> pd.DataFrame:
     """Returns scores as text, `76.0 [68.0, 84.0]`: rows by metric and split, columns by choice of heads."""
-    text = [f"{100 * r.value:.1f} [{100 * r.low:.1f}, {100 * r.high:.1f}]" for r in table.itertuples()]
-    wide = table.assign(text=text).pivot(index=KEYS, columns="heads", values="text")
+    wide = table.assign(text=in_words(table)).pivot(index=KEYS, columns="heads", values="text")
     order = table.sort_values("metric", kind="stable")[KEYS].drop_duplicates()
     return wide.loc[pd.MultiIndex.from_frame(order)]
 

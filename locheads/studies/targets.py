@@ -1,4 +1,4 @@
-"""From words to a set of boxes: none, one or several, and its scores as in gRefCOCO (arXiv 2306.00968)."""
+"""Turns words into a set of boxes, none, one or several, and scores it as in gRefCOCO (arXiv 2306.00968)."""
 
 from __future__ import annotations
 

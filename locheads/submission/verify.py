@@ -147,7 +147,7 @@ def _rows_of(split: Split, rows: Sequence[Row], samples: Sequence[Sample]) -> It
         if sample_id not in places:
             yield f"{name}, {sample_id}: no such expression among the {len(wanted)} that were drawn"
         elif count > 1:
-            yield f"{name}, {sample_id}: stands there {count} times"
+            yield f"{name}, {sample_id}: occurs {count} times"
     for row in mine:
         if (at := places.get(row["id"], row["at"])) != row["at"]:
             yield f"{name}, {row['id']}: is expression {at} of the draw, stated is {row['at']}"

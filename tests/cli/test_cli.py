@@ -211,7 +211,7 @@ def test_in_place_puts_clean_copies_in_place_of_the_notebooks(locheads: Command,
         (["ground", "no.png", "the ring"], "no.png: no such image"),
         (["ground", "text.png", "the ring"], "text.png: the image does not decode"),
         (["ground", "no.png", " "], "the expression is empty"),
-        (["ground", "no.png", "the ring", "--output", "a.txt"], "a.txt: not a kind of picture"),
+        (["ground", "no.png", "the ring", "--output", "a.txt"], "a.txt: not a supported image format"),
         (["ground", "good.png", "the ring", "--heads", "3.2"], "heads '3.2': write them as in L3H2,L4H1"),
         (["ground", "good.png", "the ring", "--world", "b"], "run `locheads run 01_head_profiling"),
         (["run", "-p", "world=a", "--world", "b"], "the world is given twice"),
@@ -271,7 +271,7 @@ def test_a_full_disk_anywhere_is_one_line(
 
 
 def test_ground_file_takes_texts_for_paths(tmp_path: Path) -> None:
-    with pytest.raises(LocheadsError, match="not a kind of picture"):
+    with pytest.raises(LocheadsError, match="not a supported image format"):
         ground_file("a.png", "the ring", "specimen", None, "specimen", str(tmp_path / "a.txt"))
     with pytest.raises(LocheadsError, match="no such image"):
         ground_file(str(tmp_path / "a.png"), "the ring", "specimen", None, "specimen", "out.png")

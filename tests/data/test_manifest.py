@@ -266,10 +266,10 @@ def test_separators_of_unicode_are_written_and_read_back(tmp_path: Path, samples
 def test_one_id_twice_is_refused(tmp_path: Path) -> None:
     _picture(tmp_path / "a.png")
     good = {"image": "a.png", "expression": "x", "id": "one"}
-    with pytest.raises(LocheadsError, match=r"a\.png, sample one: this id stands there twice"):
+    with pytest.raises(LocheadsError, match=r"a\.png, sample one: this id occurs twice"):
         read_samples(_write(tmp_path / "l.jsonl", good, good), "mine", "val")
     path = _write(tmp_path / "l.jsonl", {**good, "id": 7}, {**good, "id": "7"})
-    with pytest.raises(LocheadsError, match="sample 7: this id stands there twice"):
+    with pytest.raises(LocheadsError, match="sample 7: this id occurs twice"):
         read_samples(path, "mine", "val")
 
 

@@ -373,5 +373,5 @@ def test_two_entries_of_one_id_are_refused_where_they_differ(root: Path) -> None
 
 def test_a_sentence_id_twice_is_refused(tmp_path: Path) -> None:
     root = _write(tmp_path, "refcoco", "unc", [_reference(1, 5, "val", (2, "a"), (2, "b"))])
-    with pytest.raises(LocheadsError, match=r"sample refcoco-unc-2: this id stands there twice"):
+    with pytest.raises(LocheadsError, match=r"sample refcoco-unc-2: this id occurs twice"):
         read_samples(root, "refcoco", "val")

@@ -15,7 +15,7 @@ from locheads.errors import LocheadsError
     [
         ('{"a": NaN}', "NaN is not a number of JSON"),
         ("[-Infinity]", "-Infinity is not"),
-        ('{"a": 1, "b": 2, "a": 1}', "the key 'a' stands there twice"),
+        ('{"a": 1, "b": 2, "a": 1}', "the key 'a' occurs twice"),
         ("[" * 100_000 + "]" * 100_000, "nested too deep"),
         ("9" * 5000, "digits"),
         ("", "Expecting value"),

@@ -9,7 +9,7 @@ from scipy import ndimage
 
 from locheads.method import criteria
 from locheads.method.geometry import Window
-from locheads.method.grounding import combine, ground, pseudo_mask, smooth
+from locheads.method.grounding import ground, pseudo_mask, smooth
 from locheads.method.head_iou import iou_per_head, target_cells
 from locheads.method.hulls import convex_hull, largest_component, polygon_area
 
@@ -80,10 +80,10 @@ def test_impossible_gaussians_are_refused(kernel, sigma):
         smooth(np.ones((3, 3)), kernel, sigma)
 
 
-def test_combine_sums_the_smoothed_maps():
-    maps = np.random.default_rng(2).random((4, 3, 8, 8))
-    np.testing.assert_allclose(combine(maps), smooth(maps[:, 0]) + smooth(maps[:, 1]) + smooth(maps[:, 2]))
-    np.testing.assert_allclose(combine(maps, kernel=1), maps.sum(axis=1))
+def test_the_combined_map_is_the_sum_of_the_smoothed_maps():
+    maps, window = np.random.default_rng(2).random((3, 8, 8)), Window.stretch((8, 8), (8, 8))
+    np.testing.assert_allclose(ground(maps, window).map, smooth(maps[0]) + smooth(maps[1]) + smooth(maps[2]))
+    np.testing.assert_allclose(ground(maps, window, kernel=1).map, maps.sum(axis=0))
 
 
 def test_pseudo_mask_is_strictly_above_the_mean():

@@ -44,7 +44,7 @@ def test_models_of_the_paper_that_cannot_be_loaded_say_why(name: str) -> None:
     ("arguments", "message"),
     [
         ({"dtype": "int8"}, "dtype 'int8' is not a floating type"),
-        ({"device": "cuda:99"}, "device 'cuda:99' is not there"),
+        ({"device": "cuda:99"}, "device 'cuda:99' is not available"),
         ({"fit": "zoom"}, "fit 'zoom': give own or pad or stretch or crop"),
         ({"query": "first"}, "query 'first'"),
         ({"image_size": 96}, "image_size is for fit 'pad' or 'stretch' with a dynamic processor"),

@@ -138,7 +138,7 @@ def test_ctrl_c_with_workers(start: Start, tmp_path: Path) -> None:
     wait_until(lambda: started_part(tmp_path), running)
     workers = children(running)
     os.killpg(running.pid, signal.SIGINT)
-    assert last_line(running) == "locheads: interrupted; what had finished is kept"
+    assert last_line(running) == "locheads: interrupted; finished work is kept"
     assert running.returncode == 130
     assert workers and not any(Path(f"/proc/{one}").exists() for one in workers)
     check_whole(tmp_path / "store")

@@ -77,6 +77,7 @@ def in_jupyter(root: Path, **parameters: object) -> str:
     return str(document.cells[-1].outputs)
 
 
+@pytest.mark.slow  # kernels
 @pytest.mark.parametrize("way", [by_papermill, in_jupyter])
 def test_changed_parameters_leave_the_committed_results_and_figures(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: Callable[..., str]
@@ -99,6 +100,7 @@ def test_changed_parameters_leave_the_committed_results_and_figures(
     assert outputs.load_results("specimen", "01_first") == {"found": 3}
 
 
+@pytest.mark.slow  # kernels
 @pytest.mark.parametrize("way", [by_papermill, in_jupyter])
 def test_without_git_the_record_is_what_the_results_were_made_with(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: Callable[..., str]

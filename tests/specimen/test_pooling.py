@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 from locheads.method.carried_back import block_shares
-from locheads.specimen.pooling import BLOCKS, LEARNED, PROJECTORS, TOKENS, attentions
+from locheads.specimen.pooling import BLOCKS, LEARNED, PROJECTORS, attentions
+from locheads.studies.pooled import ARMS
 
 WIDTH = 8
 
@@ -22,7 +23,7 @@ def features() -> torch.Tensor:
 @pytest.mark.parametrize("arm", PROJECTORS)
 def test_every_arm_makes_its_number_of_tokens(arm: str, features: torch.Tensor) -> None:
     torch.manual_seed(1)
-    assert PROJECTORS[arm](nn.Identity(), WIDTH)(features).shape == (2, TOKENS[arm], WIDTH)
+    assert PROJECTORS[arm](nn.Identity(), WIDTH)(features).shape == (2, ARMS[arm], WIDTH)
 
 
 @pytest.mark.parametrize("arm", ["grid", "average", "cls"])

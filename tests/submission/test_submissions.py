@@ -148,7 +148,7 @@ TAMPERED: dict[str, tuple[Callable[[Lines], object], str]] = {
         lambda lines: lines.pop(3),
         "refcoco val: 1 of 18 expressions are missing, the first is refcoco",
     ),
-    "twice": (lambda lines: lines.insert(3, lines[2]), "refcoco val, .*: stands there 2 times"),
+    "twice": (lambda lines: lines.insert(3, lines[2]), "refcoco val, .*: occurs 2 times"),
     "place": (lambda lines: lines[1].update(at=5), "is expression 0 of the draw, stated is 5"),
     "another split": (
         lambda lines: lines[1].update(split="nine"),
@@ -256,7 +256,7 @@ def test_what_does_not_fit_is_printed(whole: Path, tmp_path: Path) -> None:
     path = changed(whole, tmp_path, lambda lines: wider(lines[1]))
     done = CliRunner().invoke(app, ["verify", str(path)])
     assert done.output.startswith("wrong: refcoco val, ") and isinstance(done.exception, LocheadsError)
-    assert "not verified, 1 things do not fit" in str(done.exception)
+    assert "not verified; mismatches: 1" in str(done.exception)
 
 
 def test_a_folder_has_to_be_given(whole: Path, tmp_path: Path) -> None:

@@ -192,7 +192,7 @@ _FLOORS: tuple[Callable[[np.random.Generator, Field, Field], Field], ...] = (
 
 
 def _litter(rng: np.random.Generator, floor: Field) -> None:
-    """Draw 10 to 40 faint grey rectangles of 2 to 12 pixels onto a floor, in place."""
+    """Draws 10 to 40 faint grey rectangles of 2 to 12 pixels onto a floor, in place."""
     for _ in range(rng.integers(10, 41)):
         (y, x), (height, width) = rng.integers(0, SIDE - 12, 2), rng.integers(2, 13, 2)
         floor[y : y + height, x : x + width] += np.float32(rng.uniform(-28, 28))

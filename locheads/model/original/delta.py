@@ -25,7 +25,7 @@ _GROWN = ("model.embed_tokens.weight", "lm_head.weight")
 _INDEX = "model.safetensors.index.json"
 
 
-def merge(base: Path, delta: Path, out: Path) -> int:
+def merge(base: Path | str, delta: Path | str, out: Path | str) -> int:
     """Adds a base's weights to a difference, one file of weights after the other.
 
     The sum is computed in the difference's type, as LLaVA's own script does. Settings and tokenizer are the
@@ -34,7 +34,7 @@ def merge(base: Path, delta: Path, out: Path) -> int:
     Args:
         base: Folder of the base in transformers' layout, e.g. LLaMA-7B.
         delta: Folder of the difference, e.g. liuhaotian/LLaVA-7b-delta-v1-1.
-        out: Folder to write, which must not be there.
+        out: Folder to write, which must not exist.
 
     Returns:
         How many weights were written.
@@ -43,8 +43,9 @@ def merge(base: Path, delta: Path, out: Path) -> int:
         LocheadsError: `out` is there, a folder or its weights are missing, or keys or shapes of the two do
             not belong together.
     """
+    base, delta, out = Path(base), Path(delta), Path(out)
     if os.path.lexists(out):
-        raise LocheadsError(f"{out}: it is there already, and nothing is overwritten; give another folder")
+        raise LocheadsError(f"{out}: already exists and is not overwritten; give another folder")
     for folder in (base, delta):
         if not (folder / "config.json").is_file():
             raise LocheadsError(f"{folder}: no config.json; give the folder of a model")

@@ -10,8 +10,8 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from locheads.errors import LocheadsError
-from locheads.model.checkpoint import first_line, reason
+from locheads.errors import LocheadsError, first_line
+from locheads.model.checkpoint import reason
 
 Weights = dict[str, torch.Tensor]
 """Key of the checkpoint → tensor; the tensors of a file are mapped, and read when they are used."""

@@ -74,7 +74,7 @@ def test_nothing_is_overwritten(three: tuple[Path, Path, Path], tmp_path: Path) 
     base, delta, whole = three
     before = {file.name: file.read_bytes() for file in whole.iterdir()}
     for out in (whole, delta, base / "config.json"):
-        with pytest.raises(LocheadsError, match=f"{out}: it is there already"):
+        with pytest.raises(LocheadsError, match=f"{out}: already exists"):
             merge(base, delta, out)
     assert {file.name: file.read_bytes() for file in whole.iterdir()} == before
 
