@@ -24,11 +24,10 @@ export PYTHONDONTWRITEBYTECODE :=
 TWO_AT_ONCE := $(BIN)/pytest -n 2 --dist loadfile
 EXAMPLES := locheads/method locheads/evaluation/metrics.py locheads/model/attention.py
 NBVAL := --nbval-lax --nbval-current-env --nbval-sanitize-with notebooks/nbval_sanitize.cfg
-SHARED_STORES := notebooks/01_head_profiling.ipynb notebooks/02_iou_frequency_correlation.ipynb
-LATER_NOTEBOOKS = $(filter-out $(SHARED_STORES),$(sort $(wildcard notebooks/[0-9]*.ipynb)))
+NOTEBOOKS = $(sort $(wildcard notebooks/[0-9]*.ipynb))
 SOLUTIONS = $(sort $(wildcard notebooks/solutions/[0-9]*.ipynb))
 
-.PHONY: help study quick test ready bench lint types data unit pytest doctests nbval notebooks format lab book book-test \
+.PHONY: help study quick test bench lint types data unit pytest nbval notebooks format lab book book-test \
   course
 .DEFAULT_GOAL := help
 
@@ -46,13 +45,13 @@ $(INSTALLED): pyproject.toml requirements.lock
 study: $(INSTALLED)
 	$(BIN)/locheads run
 
-quick: ready unit doctests
+## Types are checked while the data set is written and the workers start.
+quick: lint
+	@$(MAKE) --no-print-directory --jobs 2 types unit
 
-test: ready pytest doctests nbval
-
-## Types are checked on one core, while the other writes the data set.
-ready: lint
-	@$(MAKE) --no-print-directory --jobs 2 types data
+test: lint
+	@$(MAKE) --no-print-directory --jobs 2 types pytest
+	@$(MAKE) --no-print-directory nbval
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
@@ -66,21 +65,15 @@ data: $(INSTALLED)
 	$(BIN)/locheads data
 
 unit: data
-	OMP_NUM_THREADS=1 $(TWO_AT_ONCE) -m 'not slow and not browser' tests
+	OMP_NUM_THREADS=1 $(TWO_AT_ONCE) -m 'not slow and not browser' --doctest-modules tests $(EXAMPLES)
 
 pytest: data
-	OMP_NUM_THREADS=1 $(TWO_AT_ONCE) --no-loadscope-reorder -m 'not browser' tests
+	OMP_NUM_THREADS=1 $(TWO_AT_ONCE) --no-loadscope-reorder -m 'not browser' --doctest-modules tests $(EXAMPLES)
 
-doctests: $(INSTALLED)
-	$(BIN)/pytest --doctest-modules $(EXAMPLES)
-
-## Notebooks 01 and 02 fill the profile stores that all later ones read; what these fill is their own. Solutions
-## come last: they read the stores of all. Threads are left as in `make study`, since their number moves the last digits
-## of results; idle ones sleep.
+## In this order: notebook 01 fills the profile store that all others wait for and read, solutions read the stores of
+## all. Threads are left as in `make study`, since their number moves the last digits of results; idle ones sleep.
 nbval: data
-	$(BIN)/pytest $(NBVAL) $(SHARED_STORES)
-	OMP_WAIT_POLICY=PASSIVE $(TWO_AT_ONCE) --no-loadscope-reorder $(NBVAL) $(LATER_NOTEBOOKS)
-	OMP_WAIT_POLICY=PASSIVE $(TWO_AT_ONCE) --no-loadscope-reorder $(NBVAL) $(SOLUTIONS)
+	OMP_WAIT_POLICY=PASSIVE $(TWO_AT_ONCE) --no-loadscope-reorder $(NBVAL) $(NOTEBOOKS) $(SOLUTIONS)
 
 bench: $(INSTALLED)
 	$(BIN)/python benchmarks/analysis.py

@@ -288,6 +288,7 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_a_checkpoint_saved_on_a_gpu_or_in_training_is_that_checkpoint(published: Path) -> None:
     given = torch.load(published, map_location="cpu")
     trained = published.with_name("sam_vit_b_trained.pth")
