@@ -27,7 +27,7 @@ NBVAL := --nbval-lax --nbval-current-env --nbval-sanitize-with notebooks/nbval_s
 NOTEBOOKS = $(sort $(wildcard notebooks/[0-9]*.ipynb))
 SOLUTIONS = $(sort $(wildcard notebooks/solutions/[0-9]*.ipynb))
 
-.PHONY: help study quick test bench lint types data unit pytest nbval notebooks format lab book book-test \
+.PHONY: help study quick test bench lint types data unit pytest doctests nbval notebooks format lab book book-test \
   course
 .DEFAULT_GOAL := help
 
@@ -45,12 +45,12 @@ $(INSTALLED): pyproject.toml requirements.lock
 study: $(INSTALLED)
 	$(BIN)/locheads run
 
-## Types are checked while the data set is written and the workers start.
+## Types and examples are checked while the data set is written and the workers start.
 quick: lint
-	@$(MAKE) --no-print-directory --jobs 2 types unit
+	@$(MAKE) --no-print-directory --jobs 2 types unit doctests
 
 test: lint
-	@$(MAKE) --no-print-directory --jobs 2 types pytest
+	@$(MAKE) --no-print-directory --jobs 2 types pytest doctests
 	@$(MAKE) --no-print-directory nbval
 
 lint: $(INSTALLED)
@@ -65,10 +65,13 @@ data: $(INSTALLED)
 	$(BIN)/locheads data
 
 unit: data
-	OMP_NUM_THREADS=1 $(TWO_AT_ONCE) -m 'not slow and not browser' --doctest-modules tests $(EXAMPLES)
+	OMP_NUM_THREADS=1 $(TWO_AT_ONCE) -m 'not slow and not browser' tests
 
 pytest: data
-	OMP_NUM_THREADS=1 $(TWO_AT_ONCE) --no-loadscope-reorder -m 'not browser' --doctest-modules tests $(EXAMPLES)
+	OMP_NUM_THREADS=1 $(TWO_AT_ONCE) --no-loadscope-reorder -m 'not browser' tests
+
+doctests: $(INSTALLED)
+	$(BIN)/pytest --doctest-modules $(EXAMPLES)
 
 ## In this order: notebook 01 fills the profile store that all others wait for and read, solutions read the stores of
 ## all. Threads are left as in `make study`, since their number moves the last digits of results; idle ones sleep.

@@ -114,6 +114,7 @@ def test_its_box_is_grounds_in_50_settings(tmp_path: Path, seed: int) -> None:
     assert_equal_boxes(tmp_path, made.data, made.profile, made.shown, windows, seed)
 
 
+@pytest.mark.slow
 def test_its_box_is_grounds_in_50_settings_of_the_specimen(tmp_path: Path) -> None:
     from locheads.data import read_samples
     from locheads.explorer.data import explorer_data

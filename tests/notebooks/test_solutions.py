@@ -176,6 +176,7 @@ def test_an_exercise_of_the_edition_fails_blank_and_passes_solved() -> None:
         exec(check, names)
 
 
+@pytest.mark.slow
 def test_the_command_writes_the_edition(tmp_path: Path) -> None:
     command = [sys.executable, str(outputs.ROOT / "docs" / "course.py"), str(tmp_path)]
     said = subprocess.run(command, check=True, capture_output=True, text=True).stdout

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from locheads.data.scenes.expressions import ORDINALS
 from locheads.data.scenes.scenes import Scene, Thing, draw_scene
@@ -27,6 +28,7 @@ def turns(arm: str, number: int = 150) -> list[tuple[str, str]]:
     return made
 
 
+@pytest.mark.slow
 def test_no_arm_reads_a_place_and_words_says_none() -> None:
     for arm in ARMS:
         assert not PLACES & {word for question, _ in turns(arm) for word in question.split()}
@@ -34,6 +36,7 @@ def test_no_arm_reads_a_place_and_words_says_none() -> None:
     assert not (PLACES | set(COORDINATES)) & {word for reply in replies for word in reply}
 
 
+@pytest.mark.slow
 def test_arms_ask_the_same_and_answer_the_same_of_looks() -> None:
     words, places, boxes = (turns(arm) for arm in ("words", "places", "boxes"))
     assert [q for q, _ in words] == [q for q, _ in places] == [q for q, _ in boxes]

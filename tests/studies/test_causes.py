@@ -87,6 +87,7 @@ def test_what_trials_measure_is_what_whole_passes_of_the_model_say(lvlm: Lvlm, p
         assert found.right[number].tolist() == (said.argmax(-1) == torch.tensor(words)).tolist()
 
 
+@pytest.mark.slow
 def test_swapping_all_heads_swaps_the_answers(lvlm: Lvlm, pair: Pair) -> None:
     """What follows the picture then differs from the other question by its words' own embeddings alone."""
     plain, swapped, own = measure_rows(
@@ -111,6 +112,7 @@ def test_heads_steered_to_the_other_object_answer_for_it_and_to_their_own_do_not
     assert (steered.rival > none.rival + 1).all()
 
 
+@pytest.mark.slow
 def test_no_head_is_left_and_the_mean_of_one_pair_is_that_pairs(lvlm: Lvlm, pair: Pair) -> None:
     zero, none = measure_rows(lvlm, pair, [of("zero", every(lvlm)), of("none", ())])
     assert (zero.answer < none.answer - 1).all()
@@ -222,6 +224,7 @@ def test_missing_and_damaged_records_are_named_with_their_command(tmp_path: Path
         load(tmp_path / "bad.npz")
 
 
+@pytest.mark.slow
 def test_what_was_made_is_not_made_again(lvlm: Lvlm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     heads = every(lvlm)
     few = {
@@ -267,6 +270,7 @@ def test_the_records_hold_where_a_machine_rounds_otherwise_but_not_for_other_hea
     assert found.rankings == kept.rankings
 
 
+@pytest.mark.slow
 def test_trials_made_again_agree_with_their_records(lvlm: Lvlm) -> None:
     heads = every(lvlm)
     made = [of("none", ()), Trial("zero", "frequency", 5, 0, heads[40:45])]
