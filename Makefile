@@ -22,7 +22,7 @@ export PYTHONDONTWRITEBYTECODE :=
 
 ## Two workers; a file is one worker's, with its fixtures or its kernel.
 TWO_AT_ONCE := $(BIN)/pytest -n 2 --dist loadfile
-EXAMPLES := locheads/method locheads/evaluation/metrics.py locheads/model/attention.py
+EXAMPLES := locheads/method locheads/evaluation/metrics.py locheads/evaluation/scores.py locheads/model/attention.py
 NBVAL := --nbval-lax --nbval-current-env --nbval-sanitize-with notebooks/nbval_sanitize.cfg
 NOTEBOOKS = $(sort $(wildcard notebooks/[0-9]*.ipynb))
 SOLUTIONS = $(sort $(wildcard notebooks/solutions/[0-9]*.ipynb))

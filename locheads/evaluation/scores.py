@@ -59,9 +59,23 @@ def named(table: pd.DataFrame, name: str) -> dict[str, float]:
     return saved
 
 
-def in_words(table: pd.DataFrame) -> list[str]:
-    """Returns `value`, `low` and `high` of each row, shares, as text in per cent: `76.0 [68.0, 84.0]`."""
-    return [f"{100 * r.value:.1f} [{100 * r.low:.1f}, {100 * r.high:.1f}]" for r in table.itertuples()]
+def in_percent(table: pd.DataFrame, index: str | list[str], columns: str = "metric") -> pd.DataFrame:
+    """Returns scores with their intervals as text, `76.0 [68.0, 84.0]`: the rows in the order of the table.
+
+    Args:
+        table: Scores: `value`, `low` and `high` in [0, 1], and the columns that are named here.
+        index: What the rows are.
+        columns: What the columns are.
+
+    Example:
+        >>> one = {"metric": "rec_acc50", "variant": "k3", "value": 0.76, "low": 0.68, "high": 0.84}
+        >>> in_percent(pd.DataFrame([one]), "variant").loc["k3", "rec_acc50"]
+        '76.0 [68.0, 84.0]'
+    """
+    rows = 100 * table[["value", "low", "high"]].to_numpy()
+    wide = table.assign(text=[f"{value:.1f} [{low:.1f}, {high:.1f}]" for value, low, high in rows])
+    wide = wide.pivot(index=index, columns=columns, values="text")
+    return wide.reindex(table.set_index(index).index.unique())
 
 
 def differences(

@@ -89,8 +89,6 @@ def _profiles(
 ) -> dict[tuple[Any, ...], int]:
     """Returns the profiles that a notebook makes or reads: its key → number of expressions."""
     data, samples = str(values.get("dataset", "refcoco")), int(values.get("samples") or 0)
-    if number == "00":
-        return {("start", samples): samples}
     if number == "12":
         sets = list(values.get("datasets", ["refcoco"]))
         held = values.get("held_out")

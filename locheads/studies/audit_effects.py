@@ -17,7 +17,7 @@ from locheads.evaluation.intervals import (
     percentiles,
     resampled_sums,
 )
-from locheads.evaluation.scores import in_words
+from locheads.evaluation.scores import in_percent
 from locheads.method.selection import Head, name_of
 from locheads.studies.audit import Chosen
 from locheads.studies.audit_readings import (
@@ -238,17 +238,13 @@ def _kind(name: str) -> str:
     return f"as_shipped_{name.rsplit(' ', 1)[1]}" if name in AS_SHIPPED else "criteria"
 
 
-def in_percent(table: pd.DataFrame) -> pd.DataFrame:
+def by_variant(table: pd.DataFrame) -> pd.DataFrame:
     """Returns scores with their intervals in %: one row per variant, one column per metric.
 
     Args:
         table: From `scores.scores`, by `variant`.
     """
-    cells = (
-        table.assign(text=in_words(table))
-        .pivot(index="variant", columns="metric", values="text")
-        .loc[table.variant.unique()]
-    )
+    cells = in_percent(table, "variant")
     names = {"rec_acc50": "Acc@0.5 [%]", "res_ciou": "cIoU [%]"}
     return cells[list(names)].rename(columns=names).rename_axis(index=None, columns=None)
 
@@ -259,7 +255,7 @@ def released(table: pd.DataFrame) -> pd.DataFrame:
     Args:
         table: From `scores.scores`, by `variant`.
     """
-    cells = in_percent(table)
+    cells = by_variant(table)
     return cells.loc[[name for name in (DEFAULT, *AS_SHIPPED, *CRITERIA_ONLY) if name in cells.index]]
 
 

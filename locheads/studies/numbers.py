@@ -10,7 +10,7 @@ import xarray as xr
 from locheads import paper
 from locheads.evaluation.evaluate import Variant
 from locheads.evaluation.intervals import corrected
-from locheads.evaluation.scores import METRICS, differences, in_words, named
+from locheads.evaluation.scores import METRICS, differences, named
 from locheads.method.selection import Head, Selection
 
 ALL = "all"
@@ -30,13 +30,6 @@ def variants_of(selection: Selection) -> dict[str, Variant]:
     passing = tuple(Head(*map(int, place)) for place in zip(*selection.passing.nonzero(), strict=True))
     first = {f"k{k}": Variant(selection.heads[:k]) for k in range(1, len(selection.heads) + 1)}
     return {**first, ALL: Variant(passing)}
-
-
-def in_percent(table: pd.DataFrame) -> pd.DataFrame:
-    """Returns scores (from `evaluation.scores.scores`) as text, one row per variant: `76.0 [68.0, 84.0]`."""
-    return table.assign(text=in_words(table)).pivot(index="variant", columns="metric", values="text").loc[
-        list(dict.fromkeys(table.variant))
-    ]  # fmt: skip
 
 
 def counted(table: pd.DataFrame) -> pd.DataFrame:

@@ -145,7 +145,7 @@ def told(row: pd.Series, than: str) -> str:
     low, high = (row["low"], row["high"]) if below else (-row["high"], -row["low"])
     side = "below" if below else "above"
     gap = f"{abs(row['mean']):.1f} points [{low:.1f}, {high:.1f}]"
-    return f"{gap} {side} {than}" if low > 0 else f"not told from {than} ({gap} {side})"
+    return f"{gap} {side} {than}" if low > 0 else f"not distinguishable from {than} ({gap} {side})"
 
 
 def blocks_of(grid: tuple[int, int]) -> list[int]:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from locheads.evaluation.scores import in_words, named
+from locheads.evaluation.scores import in_percent, named
 from locheads.paper.tables import REFER_SPLITS
 
 REFCOCO = REFER_SPLITS
@@ -22,11 +22,9 @@ Bars = dict[str, tuple[float, float, float]]
 """Name → value with its interval, in [0, 1]."""
 
 
-def in_percent(table: pd.DataFrame) -> pd.DataFrame:
+def by_metric(table: pd.DataFrame) -> pd.DataFrame:
     """Returns scores as text, `76.0 [68.0, 84.0]`: rows by metric and split, columns by choice of heads."""
-    wide = table.assign(text=in_words(table)).pivot(index=KEYS, columns="heads", values="text")
-    order = table.sort_values("metric", kind="stable")[KEYS].drop_duplicates()
-    return wide.loc[pd.MultiIndex.from_frame(order)]
+    return in_percent(table.sort_values("metric", kind="stable"), KEYS, "heads")
 
 
 def bars(table: pd.DataFrame, metric: str) -> dict[str, Bars]:

@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 from made_up_profile import made_up
 
+from locheads.evaluation.scores import in_percent
 from locheads.method.selection import select_heads
 from locheads.studies import numbers
 
@@ -26,7 +27,7 @@ def test_the_best_number_is_the_fewest_of_equal_ones_and_all_is_no_number() -> N
 
 
 def test_scores_are_written_in_percent_in_the_given_order() -> None:
-    text = numbers.in_percent(scored())
+    text = in_percent(scored(), "variant")
     assert list(text.index) == ["k1", "k2", "k3", "all"]
     assert text.loc["k2", "rec_acc50"] == "70.0 [60.0, 80.0]"
 

@@ -43,11 +43,11 @@ def test_a_loss_is_paired_and_told_with_its_interval() -> None:
     assert pooled.told(lost, "the grid") == "10.0 points [10.0, 10.0] below the grid"
     gained = pooled.lost(records, "grid", "box_iou").loc["average"] * -1
     gained[["low", "high"]] = -5.0, 2.0
-    assert pooled.told(gained, "it") == "not told from it (10.0 points [-2.0, 5.0] above)"
+    assert pooled.told(gained, "it") == "not distinguishable from it (10.0 points [-2.0, 5.0] above)"
     gained[["low", "high"]] = -12.0, -8.0
     assert pooled.told(gained, "it") == "10.0 points [8.0, 12.0] above it"
     none = pooled.lost({"average": records["average"]}, "itself", "ceiling").loc["average"]
-    assert pooled.told(none, "its ceiling").startswith("not told from its ceiling")
+    assert pooled.told(none, "its ceiling").startswith("not distinguishable from its ceiling")
 
 
 def test_pooled_maps_keep_their_sum_and_are_even_in_a_block() -> None:

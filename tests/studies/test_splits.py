@@ -24,7 +24,7 @@ def table() -> pd.DataFrame:
 
 
 def test_text_and_bars_hold_the_scores() -> None:
-    text = splits.in_percent(table())
+    text = splits.by_metric(table())
     assert text.loc[("rec_acc50", "refcoco", "val"), "random"] == "20.0 [15.0, 25.0]"
     assert [place[2] for place in text.index] == ["val", "testA"] * 2
     assert splits.bars(table(), "res_ciou")["refcoco testA"]["localization"] == pytest.approx(
