@@ -15,19 +15,27 @@ from locheads.plotting.style import FOUND, MUTED, PALETTE, TRUE
 COLORS = (TRUE, FOUND, PALETTE[2], PALETTE[4])
 
 
-def growth(
-    rows: pd.DataFrame, panels: Sequence[Mapping[str, str]], labels: Sequence[str], guessing: float
-) -> Figure:
+PANELS = {
+    "share [%]": {
+        "answers": "answers right",
+        "three heads": "Acc@0.5, three heads",
+        "best head's IoU": "IoU of the best head",
+    },
+    "ρ of frequency and IoU": {"ρ": "ρ"},
+    "attention sum": {"median attention sum": "median of all heads", "threshold": "threshold τ"},
+}
+"""Panels of `growth`: the name of the vertical axis → column → its name in the figure."""
+
+
+def growth(rows: pd.DataFrame, guessing: float) -> Figure:
     """Draws figures against the step of training: one panel per group, one thin line per seed, a thick mean.
 
     Args:
         rows: Columns `seed`, `step` and the figures, as shares or correlations.
-        panels: For each panel, column → name in the figure.
-        labels: Names of the panels' vertical axes.
         guessing: Share of answers that are right by guessing, in per cent: a dotted line in the first panel.
     """
-    figure, grid = plt.subplots(1, len(panels), figsize=(4.6 * len(panels), 3.8))
-    for axes, names, label in zip(np.atleast_1d(grid), panels, labels, strict=True):
+    figure, grid = plt.subplots(1, len(PANELS), figsize=(4.6 * len(PANELS), 3.8))
+    for axes, (label, names) in zip(grid, PANELS.items(), strict=True):
         scale = 100 if "%" in label else 1
         for (column, name), color in zip(names.items(), COLORS, strict=False):
             lines = scale * rows.pivot(index="step", columns="seed", values=column)

@@ -134,10 +134,9 @@ def checked_world(world: str) -> str:
 def share_stores(world: str, folder: str) -> None:
     """Makes a world keep its profile stores in `runs/<folder>`, by a link in its own folder."""
     link = ROOT / "runs" / checked_world(world) / STORES
-    link.parent.mkdir(parents=True, exist_ok=True)
-    (ROOT / "runs" / checked_world(folder)).mkdir(exist_ok=True)
-    link.unlink(missing_ok=True)
-    link.symlink_to(Path("..", folder))
+    (ROOT / "runs" / checked_world(folder)).mkdir(parents=True, exist_ok=True)
+    with replacing(link) as partial:  # at once: another kernel of this world may read it now
+        partial.symlink_to(Path("..", folder))
 
 
 def stores_of(world: str) -> str:

@@ -258,3 +258,20 @@ def test_every_number_of_the_prose_on_the_specimen_is_read_by_a_test() -> None:
     )
     prose = re.sub(r"\(notebook \d\d\)|notebook \d\d", "", README[start:end])
     assert re.findall(r"\d[\d.]*", prose) == ["87.0", "100", "0.7"]
+
+
+def test_what_the_recipe_says_was_reached_is_in_the_results() -> None:
+    words = " ".join((outputs.ROOT / "locheads" / "specimen" / "README.md").read_text("utf-8").split())
+    models, counts = specimens("15_across_models"), specimens("04_number_of_heads")
+    _, narrow, third = models["correlations"]
+    _, of_narrow, of_third = (row for row in models["rec_acc50_val"] if row["heads"] == "its heads")
+    assert f"ρ of the narrow specimen is {narrow['rho']:.2f}".replace("0.", ".") in words
+    assert f"of the same shape, has {third['rho']:.2f}".replace("0.", ".") in words
+    assert f"with {narrow['heads']} and {third['heads']} heads the intervals hold .7" in words
+    assert all(row["low"] < 0.7 < row["high"] for row in (narrow, third))
+    assert f"(Acc@0.5 {100 * of_narrow['value']:.1f} and {percent(of_third['value'])})" in words
+    hits = specimens("03_grounding")["rec_acc50_localization_control"]
+    assert f"Boxes are right in {percent(hits)}, not 80 %" in words
+    at_levels = [100 * counts[f"rec_acc50_best_at_{level}"] for level in ("1.5", "2")]
+    assert "five are best of all ({:.1f} and {:.1f} %, notebook 04)".format(*at_levels) in words
+    assert counts["best_k_at_1.5"] == counts["best_k_at_2"] == 5

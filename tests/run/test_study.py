@@ -51,6 +51,8 @@ def test_worlds_that_share_their_stores_profile_once(tmp_path: Path, monkeypatch
     assert again.equals(profiled)
     assert [one.name for one in (tmp_path / "runs").glob("*/profile-*")] == ["profile-refcoco-val-2-3"]
     assert outputs.stores_of("three") == "three"
+    outputs.share_stores("one", "other.stores")
+    assert outputs.stores_of("one") == "other.stores"
 
 
 def test_a_world_that_is_no_name_is_refused_before_the_model_is_loaded() -> None:
