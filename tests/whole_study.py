@@ -32,7 +32,7 @@ SMALL = {
     "captured": 4,
 }
 RECORDED = {"16_causes", "17_emergence", "18_training_data"}
-"""These show records of the specimen and of decoders like it; they save nothing of other models."""
+"""These show records of the specimen and of decoders like it, whatever the model: one study has them."""
 
 
 def write_refer(folder: Path) -> Path:
@@ -40,15 +40,19 @@ def write_refer(folder: Path) -> Path:
     return write_dataset(folder, seed=1, sizes=SIZES)
 
 
-def run_to_its_end(folder: Path, model: Path, data: Path, prompt: str, left_out: set[str]) -> None:
+def run_to_its_end(
+    folder: Path, model: Path, data: Path, prompt: str, left_out: set[str], recorded: bool
+) -> None:
     """Run the study in a copy of the tree; assert that all notebooks but those left out saved results."""
     for part in ("locheads", "notebooks"):
         shutil.copytree(outputs.ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
     given = SMALL | {"model": str(model), "data": str(data), "prompt": prompt}
     (folder / "preset.yaml").write_text(json.dumps(given))
-    names = {path.stem for path in runner.notebooks()}
+    (folder / "data").symlink_to(outputs.ROOT / "data")  # the specimen's scenes, which some notebooks show
+    names = {path.stem for path in runner.notebooks()} - (set() if recorded else RECORDED)
+    command = [sys.executable, "-m", "locheads.cli", "run", *sorted(names)]
     done = subprocess.run(
-        [sys.executable, "-m", "locheads.cli", "run", "--preset", "preset.yaml", "--world", "tiny"],
+        [*command, "--preset", "preset.yaml", "--world", "tiny"],
         capture_output=True,
         text=True,
         timeout=1800,

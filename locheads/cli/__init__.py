@@ -72,7 +72,7 @@ _INTERRUPTED = 128 + signal.SIGINT
 
 
 class _Ended(SystemExit):
-    """The command was ended by a signal."""
+    """The command was terminated by a signal."""
 
 
 def main() -> None:

@@ -67,4 +67,4 @@ def test_the_whole_study_with_llava_on_parquet(tmp_path: Path, monkeypatch: pyte
     model = write(tmp_path / "llava", make("mlp2x_gelu", tokenizer), "clip", "mlp2x_gelu")
     data = write_parquet(write_refer(tmp_path / "refer"))
     left_out = {"20_several_objects"}  # copies list no objects
-    run_to_its_end(tmp_path, model, data, prompt="plain", left_out=left_out)
+    run_to_its_end(tmp_path, model, data, "plain", left_out, recorded=False)

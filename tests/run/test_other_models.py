@@ -17,4 +17,4 @@ def test_the_whole_study_with_qwen2_5_vl(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setitem(tiny_base.TEXT, "num_hidden_layers", 8)
     monkeypatch.setattr(tiny_qwen, "SLIDING", {})
     model = tiny_models.save("qwen2_5_vl", tmp_path / "qwen")
-    run_to_its_end(tmp_path, model, write_refer(tmp_path / "refer"), prompt="chat", left_out=set())
+    run_to_its_end(tmp_path, model, write_refer(tmp_path / "refer"), "chat", left_out=set(), recorded=True)

@@ -74,7 +74,7 @@ def test_a_second_run_in_a_world_is_refused_and_sigterm_leaves_nothing(root: Pat
     first.terminate()
     err = first.communicate(timeout=60)[1]
     assert first.returncode == 128 + signal.SIGTERM
-    assert "Traceback" not in err and err.splitlines()[-1].startswith("locheads: ended by a signal")
+    assert "Traceback" not in err and err.splitlines()[-1].startswith("locheads: terminated by a signal")
     assert temporary(root) == []
 
 
