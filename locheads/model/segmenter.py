@@ -204,8 +204,9 @@ def load_segmenter(
             "or a hub name"
         )
     place = pick_device(device, str(name_or_path))
-    kept = f"embeddings-{weights_digest(sam)}-{place.partition(':')[0]}"
-    folder = None if kept_in is None else Path(kept_in) / kept
+    folder = None
+    if kept_in is not None:
+        folder = Path(kept_in) / f"embeddings-{weights_digest(sam)}-{place.partition(':')[0]}"
     return Segmenter(str(name_or_path), SamPredictor(sam.to(place)), Embeddings(folder))
 
 

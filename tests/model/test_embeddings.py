@@ -125,7 +125,7 @@ def test_a_picture_set_elsewhere_is_noticed() -> None:
 
 
 def test_other_weights_have_a_folder_of_their_own(tmp_path: Path) -> None:
-    shipped = load_segmenter("specimen", kept_in=tmp_path)
+    shipped = load_segmenter("specimen", kept_in=str(tmp_path))
     folder = shipped.embeddings.folder
     assert folder is not None and folder.parent == tmp_path and folder.name.endswith("-cpu")
     with torch.no_grad():
