@@ -63,7 +63,7 @@ def test_half_precision_is_added_in_half_precision(three: tuple[Path, Path, Path
     base, delta, _ = three
     for file in delta.glob("*.bin"):
         torch.save({key: tensor.half() for key, tensor in torch.load(file).items()}, file)
-    merge(base, delta, tmp_path / "out")
+    merge(str(base), str(delta), str(tmp_path / "out"))
     key = "model.layers.1.mlp.up_proj.weight"
     expected = read(delta)[key] + read(base)[key].half()
     assert read(tmp_path / "out")[key].dtype == torch.float16
