@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from locheads.data.scenes.scenes import SHAPES, Scene, Thing, draw_scene
 from locheads.files import replacing
+from locheads.model.devices import keep_freed_memory
 
 Batch = dict[str, torch.Tensor]
 
@@ -116,11 +117,11 @@ def train(
     save_every: int = 100,
     watch: Callable[[int], None] | None = None,
 ) -> list[dict[str, float]]:
-    """Minimise a loss with AdamW, warm-up and cosine decay; resume from `checkpoint`.
+    """Minimises a loss with AdamW, warm-up and cosine decay; resume from `checkpoint`.
 
     Args:
         modules: What is trained: its parameters that require a gradient.
-        batches: One a step; a batch depends on its number alone, so that resuming repeats nothing.
+        batches: One per step; a batch depends on its number alone, so that resuming repeats nothing.
         loss_of: From a batch, the loss and figures to log.
         rate: Peak learning rate.
         checkpoint: Written, then renamed, as training goes.
@@ -134,6 +135,8 @@ def train(
     Returns:
         Figures averaged over `save_every` steps each: the training curve.
     """
+    if device == "cpu":
+        keep_freed_memory()
     steps = len(batches)  # type: ignore[arg-type]
     learners = [p for p in modules.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(learners, weight_decay=0.05, betas=(0.9, 0.98))
