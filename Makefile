@@ -74,7 +74,7 @@ doctests: $(INSTALLED)
 	$(BIN)/pytest --doctest-modules $(EXAMPLES)
 
 ## In this order: notebook 01 fills the profile store that all others wait for and read, solutions read the stores of
-## all. One thread each: two would wait for each other half of the time. It moves the last digits of results.
+## all. One thread each: a second one would add little. It moves the last digits of results.
 nbval: data
 	OMP_NUM_THREADS=1 $(TWO_AT_ONCE) --no-loadscope-reorder $(NBVAL) $(NOTEBOOKS) $(SOLUTIONS)
 

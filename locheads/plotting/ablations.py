@@ -68,12 +68,8 @@ def frequency_sweep(
         span: The range that the paper examines, shaded light.
     """
     figure, axes = plt.subplots(figsize=(8, 3.8))
-    # Other heads that are ever among the most frequent ones, the most often first.
-    tops = [heads for heads, choice in zip(sweep.heads, sweep.has_choice, strict=True) if choice]
-    ever = {head for heads in tops for head in heads} - set(chosen)
-    often = {head: sum(head in heads for heads in tops) for head in ever}
-    rivals = sorted(often, key=lambda head: (-often[head], head))[: len(OTHERS)]
-    # A line for each localization head, and for each of these.
+    # A line for each localization head, and for each that replaces one.
+    rivals = _rivals(sweep, chosen)[: len(OTHERS)]
     names = {}
     for marker, head in zip(itertools.cycle("D^so"), chosen):
         names[head] = axes.plot(sweep.values, _percent(sweep, head), f"{marker}-", color=FOUND, markersize=4)
@@ -105,6 +101,13 @@ def frequency_sweep(
     )
     axes.set(xlabel=label, ylabel="selection frequency [%]", ylim=(0, 102))
     return figure
+
+
+def _rivals(sweep: Sweep, chosen: Sequence[Head]) -> list[Head]:
+    """Returns the other heads that are ever among the most frequent ones, the most often first."""
+    tops = [heads for heads, choice in zip(sweep.heads, sweep.has_choice, strict=True) if choice]
+    often = {head: sum(head in heads for heads in tops) for heads in tops for head in heads}
+    return sorted(often.keys() - set(chosen), key=lambda head: (-often[head], head))
 
 
 def _percent(sweep: Sweep, head: Head) -> Float[np.ndarray, " setting"]:

@@ -117,7 +117,7 @@ def train(
     save_every: int = 100,
     watch: Callable[[int], None] | None = None,
 ) -> list[dict[str, float]]:
-    """Minimises a loss with AdamW, warm-up and cosine decay; resume from `checkpoint`.
+    """Minimises a loss with AdamW, warm-up and cosine decay; resumes from `checkpoint`.
 
     Args:
         modules: What is trained: its parameters that require a gradient.

@@ -220,16 +220,6 @@ def verdicts(table: pd.DataFrame) -> list[str]:
     return said
 
 
-def percent(value: float) -> str:
-    """Returns a share in per cent, in words where it is not defined.
-
-    Example:
-        >>> percent(0.855), percent(float("nan"))
-        ('85.5 %', 'not defined')
-    """
-    return "not defined" if np.isnan(value) else f"{100 * value:.1f} %"
-
-
 def points(difference: Mapping[str, float]) -> str:
     """Returns a difference of shares with its interval, as of `gain`, in words where it is not defined.
 

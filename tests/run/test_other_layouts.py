@@ -1,4 +1,4 @@
-"""Every notebook runs with a model in the layout of LLaVA's own repository, on copies of jxu124's data sets.
+"""All notebooks that measure run with a model in LLaVA's own layout, on copies of jxu124's data sets.
 
 The whole study takes minutes: in a file of its own, another worker than that of test_other_models.py runs it.
 """

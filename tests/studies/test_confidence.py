@@ -86,7 +86,6 @@ def test_where_all_miss_nothing_is_said_of_the_signals() -> None:
     assert confidence.verdicts(found) == ["good: AUROC not defined, 20 of 20 miss (here)"]
     assert confidence.points(confidence.gain(misses, "good", "poor")) == "not defined"
     assert confidence.points({"value": 0.05, "low": -0.01, "high": 0.125}) == "+5.0 points [-1.0, +12.5]"
-    assert confidence.percent(float("nan")) == "not defined" and confidence.percent(0.855) == "85.5 %"
 
 
 def test_parts_of_like_size_hold_the_smallest_boxes_first() -> None:
